@@ -130,7 +130,7 @@ def test_a_run_is_interrupted_killed_and_resumed(user: LocalUser) -> None:
     message = user.log.read_text().splitlines()[-1]
     found = re.fullmatch(
         rf"ffrtmp: stopped: (\d) of {_JOBS} jobs are stored\. To resume, run the same command "
-        r"again: ffrtmp local suite\.yml",
+        r"again: \S+/ffrtmp local suite\.yml",
         message,
     )
     assert found, message

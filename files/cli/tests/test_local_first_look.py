@@ -32,7 +32,7 @@ def test_encodes_take_over_a_second_and_the_run_under_three_minutes(
     assert plan.expected_s < 180
     assert len(plan.bitrates_kbps) == 4
     assert REPEATS == 6
-    assert not is_too_slow(speeds, plan, 25.0)
+    assert not is_too_slow(plan, 25.0)
 
 
 def test_the_first_presets_are_kept_if_they_suit() -> None:
@@ -41,7 +41,7 @@ def test_the_first_presets_are_kept_if_they_suit() -> None:
 
 def test_frames_are_too_large_if_a_second_takes_too_long() -> None:
     speeds = _speeds(20.0, 25.0)
-    assert is_too_slow(speeds, plan_first_look(speeds, 25.0, cpu_count=2), 25.0)
+    assert is_too_slow(plan_first_look(speeds, 25.0, cpu_count=2), 25.0)
 
 
 def test_a_busy_computer_is_expected_to_take_longer_but_gets_the_same_settings() -> None:

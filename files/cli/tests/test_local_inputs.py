@@ -10,7 +10,7 @@ from ffrtmp_cli.errors import CommandError
 from ffrtmp_cli.local.clip import check_file, file_digest, open_clip
 from ffrtmp_cli.local.clip_suite import make_clip_suite
 from ffrtmp_cli.local.excerpt import cut_excerpt
-from ffrtmp_cli.local.frame_size import fitting_size
+from ffrtmp_cli.local.frame_size import fast_size, fitting_size
 from ffrtmp_shared.suite import parse_suite
 from ffrtmp_worker.ffmpeg.probe import probe_video
 from ffrtmp_worker.measure.output import source_problems
@@ -93,6 +93,20 @@ def test_an_excerpt_is_a_copy_of_the_middle(tmp_path: Path) -> None:
     assert _packet_digests(excerpt.file) <= _packet_digests(file)
 
 
+@pytest.mark.parametrize(
+    # AVI has no time stamps of frames that are displayed in another order.
+    ("name", "is_copied"),
+    [("clip.ts", True), ("clip.mkv", True), ("clip.avi", False)],
+)
+def test_other_containers_can_be_measured(tmp_path: Path, name: str, is_copied: bool) -> None:
+    file = make_clip(tmp_path / name, "-g", "25", frames=150)
+    clip = open_clip(file, PROGRAMS, tmp_path)
+    excerpt = cut_excerpt(clip, PROGRAMS, 50, (320, 180), tmp_path / "excerpt")
+    assert (excerpt.remarks == ()) is is_copied
+    assert excerpt.frames == 50
+    assert source_problems(probe_video(PROGRAMS.ffprobe.path, excerpt.file)) == []
+
+
 def test_a_short_clip_is_repeated(tmp_path: Path) -> None:
     clip = open_clip(make_clip(tmp_path / "clip.mp4", frames=30), PROGRAMS, tmp_path)
     excerpt = cut_excerpt(clip, PROGRAMS, 100, (320, 180), tmp_path / "excerpt")
@@ -123,6 +137,8 @@ def test_a_clip_that_cannot_be_measured_as_it_is_is_converted(
 def test_frames_of_8k_are_made_smaller_on_a_small_laptop() -> None:
     assert fitting_size(7680, 4320, available_bytes=64 * 2**30) == (7680, 4320)
     assert fitting_size(7680, 4320, available_bytes=3 * 2**30) == (1920, 1080)
+    assert fast_size((7680, 4320), 25.0) == (3840, 2160)
+    assert fast_size((1920, 1080), 60.0) == (1920, 1080)
 
 
 def test_too_little_memory_is_reported() -> None:

@@ -308,7 +308,9 @@ def _check_output(output: Path | None) -> None:
 
 def _interrupted(progress: list[RunProgress]) -> CommandError:
     stored = f"{progress[0].ended_text} are stored" if progress else "nothing was measured yet"
-    again = shlex.join(["ffrtmp", *sys.argv[1:]])
+    # `make local` runs the command in an environment that is not in PATH.
+    program = "ffrtmp" if shutil.which("ffrtmp") else sys.argv[0]
+    again = shlex.join([program, *sys.argv[1:]])
     return CommandError(
         f"stopped: {stored}. To resume, run the same command again: {again}", ExitCode.INTERRUPTED
     )

@@ -12,11 +12,13 @@ from ffrtmp_client.progress import duration_text
 from ffrtmp_shared.rate_point import RatePoint
 from ruamel.yaml import YAML
 
+from ffrtmp_cli.errors import CommandError
 from ffrtmp_cli.local.clip import Clip, file_digest, open_clip
 from ffrtmp_cli.local.encoder_speed import (
     EncoderSpeed,
     KnownEncoder,
     Sample,
+    SlowEncodeError,
     measure_speed,
     working_encoders,
 )
@@ -28,7 +30,7 @@ from ffrtmp_cli.local.first_look import (
     is_too_slow,
     plan_first_look,
 )
-from ffrtmp_cli.local.frame_size import divided, fitting_size
+from ffrtmp_cli.local.frame_size import divided, fast_size, fitting_size
 
 _ENCODERS = 2
 _SAMPLE_S = 1.5
@@ -84,18 +86,22 @@ def make_clip_suite(
             f"{size[0]}x{size[1]}, because more do not fit into the free memory."
         )
     report("Measuring the speed of the encoders")
-    slow: str | None = None
     planner = _Planner(clip, programs, encoders, folder)
+    fitting, size = size, fast_size(size, clip.frame_rate)
     plan, is_slow = planner.plan(size)
     while is_slow and size[1] // 2 >= _SMALLEST_HEIGHT:
         size = divided(*size, 2)
         plan, is_slow = planner.plan(size)
-        slow = (
+    if plan is None:
+        raise CommandError(
+            "the encoders take too long on this computer now: stop other programs, or use a "
+            "smaller clip"
+        )
+    if size != fitting:
+        remarks.append(
             f"The clip is measured with {size[0]}x{size[1]} pixels, because a run with more would "
             "take longer than three minutes on this computer. To measure it as it is, use a suite."
         )
-    if slow is not None:
-        remarks.append(slow)
     excerpt, plan = planner.excerpt(size, plan)
     if excerpt.remarks:
         remarks.append(
@@ -123,16 +129,22 @@ class _Planner:
         self._folder = folder
         self._cpu_count = len(os.sched_getaffinity(0))
 
-    def plan(self, size: tuple[int, int]) -> tuple[FirstLook, bool]:
-        """Return settings for frames of a size, and whether they take too long nevertheless."""
+    def plan(self, size: tuple[int, int]) -> tuple[FirstLook | None, bool]:
+        """Return settings for frames of a size, and whether they take too long nevertheless.
+
+        There are no settings if a short encode takes longer than a minute.
+        """
         sample = self._cut(round(_SAMPLE_S * self._clip.frame_rate), size, "sample")
-        speeds = [
-            self._speed(known, known.preset, RatePoint(crf=known.crf), sample)
-            for known in self._encoders
-        ]
+        try:
+            speeds = [
+                self._speed(known, known.preset, RatePoint(crf=known.crf), sample)
+                for known in self._encoders
+            ]
+        except SlowEncodeError:
+            return None, True
         sample.file.unlink()
         plan = plan_first_look(speeds, self._clip.frame_rate, self._cpu_count)
-        return plan, is_too_slow(speeds, plan, self._clip.frame_rate)
+        return plan, is_too_slow(plan, self._clip.frame_rate)
 
     def excerpt(self, size: tuple[int, int], plan: FirstLook) -> tuple[Excerpt, FirstLook]:
         """Return the excerpt to measure, and the settings with its duration.

@@ -16,7 +16,11 @@ from ffrtmp_cli.errors import CommandError
 THREADS = 2
 """Number of threads of an encoder, which is the default of suites."""
 
-_DEADLINE_S = 120.0
+_DEADLINE_S = 60.0
+
+
+class SlowEncodeError(CommandError):
+    """An encode takes so long that its speed is not measured."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ def measure_speed(
         sample: The sample.
 
     Raises:
+        SlowEncodeError: The encode takes longer than a minute.
         CommandError: The encode failed.
     """
     settings = EncodeSettings(encoder=known.encoder, preset=preset, rate=rate, threads=THREADS)
@@ -141,6 +146,11 @@ def measure_speed(
             deadline_s=_DEADLINE_S,
             stop=lambda: False,
         )
+        if outcome.stopped_by is process.StoppedBy.DEADLINE:
+            raise SlowEncodeError(
+                f"{known.encoder} does not encode {duration_s:.1f} s of the clip within "
+                f"{_DEADLINE_S:g} s: stop other programs, or use a smaller clip"
+            )
         if outcome.exit_code:
             last = "".join(outcome.log_tail.strip().splitlines()[-1:])
             raise CommandError(f"{known.encoder} cannot encode the clip: {last}")

@@ -1,6 +1,7 @@
 """Excerpt of a clip, or a loop of it, that is encoded in each measurement."""
 
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,12 @@ _SEEK_SLACK_S = 0.002
 # two groups of B frames.
 _MOST_FRAMES_LESS = 32
 _MOST_KEYS = 50
+_PROTOCOLS = ("-protocol_whitelist", "file")
+_LOSSLESS = {
+    ".mp4": ("-c:v", "libx264", "-preset", "ultrafast", "-qp", "0"),
+    # For an FFmpeg without x264.
+    ".mkv": ("-c:v", "ffv1"),
+}
 _INTERLACED = ("tt", "bb", "tb", "bt")
 
 
@@ -46,7 +53,7 @@ def cut_excerpt(
     """Store an excerpt of a clip. If the clip is too short, it is repeated.
 
     The packets are copied, so that the content and the cost of decoding are those of the clip. If
-    that is not possible, the excerpt is stored without loss in H.264.
+    that is not possible, the excerpt is stored without loss.
 
     Args:
         clip: The clip.
@@ -71,15 +78,17 @@ def cut_excerpt(
                 if count:
                     return Excerpt(file, count, ())
         remarks = ["it cannot be cut without decoding it"]
-    file = target.with_suffix(".mp4")
-    _convert(clip, programs, filters, frames, file)
-    count = _usable_frames(programs, file)
-    if not count:
-        raise CommandError(
-            f"{clip.name} cannot be converted to a clip that can be measured frame by frame: "
-            "convert it to a constant frame rate, and use the result"
-        )
-    return Excerpt(file, count, tuple(remarks))
+    chain = ["-vf", ",".join(filters)] if filters else []
+    for suffix, codec in _LOSSLESS.items():
+        file = target.with_suffix(suffix)
+        if _convert(clip, programs, [*chain, *codec], frames, file):
+            count = _usable_frames(programs, file)
+            if count:
+                return Excerpt(file, count, tuple(remarks))
+    raise CommandError(
+        f"{clip.name} cannot be decoded frame by frame: check it with `ffmpeg -i FILE -f null -`, "
+        "convert it to an intact clip with a constant frame rate, and use the result"
+    )
 
 
 def find_part(packets: PacketList, frame_rate: float, frames: int) -> tuple[float, int] | None:
@@ -99,7 +108,7 @@ def find_part(packets: PacketList, frame_rate: float, frames: int) -> tuple[floa
     """
     times_s = np.array(packets.times_s)
     flags = np.frombuffer(packets.flags, dtype=np.uint8)
-    if (flags & PacketList.IS_DISCARDED).any() or np.isnan(times_s).any():
+    if np.isnan(times_s).any():
         return None
     keys = np.flatnonzero(flags & PacketList.IS_KEY)
     middle = (len(times_s) - frames) / 2
@@ -108,11 +117,10 @@ def find_part(packets: PacketList, frame_rate: float, frames: int) -> tuple[floa
             part = times_s[start : start + count]
             if len(part) < count:
                 break
-            if part.min() < part[0] or abs(np.ptp(part) * frame_rate - count + 1) > _SLACK_S * (
-                frame_rate
-            ):
-                continue
-            return float(part[0]), count
+            missing = np.ptp(part) * frame_rate - count + 1
+            is_shown = not (flags[start : start + count] & PacketList.IS_DISCARDED).any()
+            if part.min() >= part[0] and abs(missing) <= _SLACK_S * frame_rate and is_shown:
+                return float(part[0]), count
     return None
 
 
@@ -139,7 +147,8 @@ def _copy(clip: Clip, programs: Programs, part: tuple[float, int], frames: int, 
     once = file.with_name(f"once-{file.name}")
     first = _run(
         programs,
-        ["-ss", f"{start_s + _SEEK_SLACK_S:.6f}", "-protocol_whitelist", "file"],
+        # The time is that of the packet, which does not begin at 0 in every container.
+        ["-seek_timestamp", "1", "-ss", f"{start_s + _SEEK_SLACK_S:.6f}", *_PROTOCOLS],
         clip.file,
         ["-c", "copy", "-frames:v", str(count), "-avoid_negative_ts", "make_zero"],
         once,
@@ -154,25 +163,24 @@ def _copy(clip: Clip, programs: Programs, part: tuple[float, int], frames: int, 
     return looped
 
 
-def _convert(clip: Clip, programs: Programs, filters: list[str], frames: int, file: Path) -> None:
+def _convert(
+    clip: Clip,
+    programs: Programs,
+    options: Sequence[str],
+    frames: int,
+    file: Path,
+) -> bool:
+    """Decode a part of the clip and store it without loss, and return whether that succeeded."""
     loop = ["-stream_loop", "-1"] if frames > clip.probe.frames else []
     start_s = max((clip.probe.frames - frames) / 2, 0) / clip.frame_rate
-    chain = ["-vf", ",".join(filters)] if filters else []
     depth = "yuv420p10le" if "10" in clip.probe.pixel_format else "yuv420p"
-    if not _run(
+    return _run(
         programs,
-        [*loop, "-ss", f"{start_s:.3f}", "-protocol_whitelist", "file"],
+        [*loop, "-ss", f"{start_s:.3f}", *_PROTOCOLS],
         clip.file,
-        [
-            *chain, "-frames:v", str(frames), "-c:v", "libx264", "-preset", "ultrafast",
-            "-qp", "0", "-pix_fmt", depth,
-        ],
+        ["-frames:v", str(frames), *options, "-pix_fmt", depth],
         file,
-    ):  # fmt: skip
-        raise CommandError(
-            f"{clip.name} cannot be decoded: check it with `ffmpeg -i FILE -f null -`, and convert "
-            "it to an intact clip"
-        )
+    )
 
 
 def _run(

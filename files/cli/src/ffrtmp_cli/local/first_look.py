@@ -82,18 +82,14 @@ def plan_first_look(
     return best
 
 
-def is_too_slow(speeds: Sequence[EncoderSpeed], plan: FirstLook, frame_rate: float) -> bool:
+def is_too_slow(plan: FirstLook, frame_rate: float) -> bool:
     """Return whether frames should be smaller, because encodes of a second of video take too long.
 
     Args:
-        speeds: The measured speeds.
-        plan: The best settings for them.
+        plan: The best settings.
         frame_rate: Frames per second of the clip.
     """
-    duration_s = plan.frames / frame_rate
-    return plan.expected_s > _BUDGET_S * max(speed.slowdown for speed in speeds) and (
-        duration_s <= _DESIRED_S
-    )
+    return plan.idle_s > _BUDGET_S and plan.frames / frame_rate <= _DESIRED_S
 
 
 def _candidate(

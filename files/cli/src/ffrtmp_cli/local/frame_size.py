@@ -8,6 +8,8 @@ from ffrtmp_cli.errors import CommandError
 _BYTES_PER_PIXEL = 450
 _MEMORY_RATIO = 0.7
 _SMALLEST_HEIGHT = 90
+# More than 4K with 60 frames per second. A second of it takes most computers over ten seconds.
+_PIXELS_PER_S_MAX = 600_000_000
 
 
 def fitting_size(width: int, height: int, available_bytes: int | None = None) -> tuple[int, int]:
@@ -36,6 +38,19 @@ def fitting_size(width: int, height: int, available_bytes: int | None = None) ->
                 f"{width}x{height} pixels: close other programs, or use a smaller clip"
             )
     return size
+
+
+def fast_size(size: tuple[int, int], frame_rate: float) -> tuple[int, int]:
+    """Return a size that common computers encode fast enough for a run of three minutes.
+
+    Args:
+        size: Width and height, in pixels.
+        frame_rate: Frames per second.
+    """
+    divisor = 1
+    while (fast := divided(*size, divisor))[0] * fast[1] * frame_rate > _PIXELS_PER_S_MAX:
+        divisor *= 2
+    return fast
 
 
 def divided(width: int, height: int, divisor: int) -> tuple[int, int]:
