@@ -222,7 +222,7 @@ def _type_text(field_type: Any) -> str:
 
 def _attributes(kind: type) -> dict[str, str]:
     """Return the meanings of fields in the docstring of a type."""
-    _, _, text = inspect.getdoc(kind).partition("\nAttributes:\n")  # type: ignore[union-attr]
+    _, _, text = inspect.getdoc(kind).partition("\nAttributes:\n")
     found = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", text, re.MULTILINE)
     return {name: " ".join(meaning.split()).removesuffix(".") for name, meaning in found}
 
