@@ -26,7 +26,7 @@ _INTRODUCTION = """\
 
 With `ffrtmp`, you queue runs, follow them, read results and operate a farm, without Ansible and
 without root. This page is generated from the command (`make cli-page`), and a test runs its
-examples against a master, from top to bottom.
+examples against a master, from top to bottom, except for those of commands that measure the host.
 
 `make setup-dev` installs the command into `.venv`; `. .venv/bin/activate` adds it to the path. Run
 the examples in one shell in the root of the repository. They need the values of your farm, which
@@ -137,7 +137,10 @@ def _command(entry: CommandEntry) -> Iterator[str]:
     if entry.path[1:] == ("jobs", "show"):
         yield f"\n{_JOB_VARIABLES}"
     if entry.examples:
-        yield "\n```bash\n" + "".join(f"{example}\n" for example in entry.examples) + "```\n"
+        # The test runs only blocks of bash.
+        language, prompt = ("console", "$ ") if entry.is_on_host else ("bash", "")
+        lines = "".join(f"{prompt}{example}\n" for example in entry.examples)
+        yield f"\n```{language}\n{lines}```\n"
 
 
 def _option_table(options: typing.Iterable[click.Option]) -> str:
