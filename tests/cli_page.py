@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 import textwrap
+import types
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -205,22 +206,29 @@ def _field_table(kind: type) -> str:
     return "\n".join(lines) + "\n"
 
 
+_TYPE_NAMES: dict[Any, str] = {
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+    Any: "any value",
+}
+
+
 def _type_text(field_type: Any) -> str:
     """Return a type as text, such as `list of JobEntry` or `number or null`."""
-    arguments = typing.get_args(field_type)
-    if type(None) in arguments:
-        others = [part for part in arguments if part is not type(None)]
-        return f"{' or '.join(map(_type_text, others))} or null"
-    if typing.get_origin(field_type) in {tuple, list}:
+    origin, arguments = typing.get_origin(field_type), typing.get_args(field_type)
+    if origin in {typing.Union, types.UnionType}:
+        return " or ".join(dict.fromkeys(map(_type_text, arguments)))
+    if origin is typing.Literal:
+        return " or ".join(f"`{value}`" for value in arguments)
+    if origin in {tuple, list}:
         return f"list of {_type_text(arguments[0])}"
-    if typing.get_origin(field_type) is dict:
+    if origin is dict:
         return f"object of {_type_text(arguments[1])}" if arguments[1] is not Any else "object"
-    names = {str: "text", int: "integer", float: "number", bool: "boolean", Any: "any value"}
-    if field_type in names:
-        return names[field_type]
-    if issubclass(field_type, msgspec.Struct):
-        return str(field_type.__name__)
-    return "text"
+    is_struct = isinstance(field_type, type) and issubclass(field_type, msgspec.Struct)
+    return str(field_type.__name__) if is_struct else _TYPE_NAMES.get(field_type, "text")
 
 
 def _attributes(kind: type) -> dict[str, str]:
