@@ -18,7 +18,10 @@ VENV := .venv
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 # Marker file of an environment that this Makefile has created and may therefore clear.
-OWNED := $(VENV)/.created-by-make-setup
+OWNED = $(VENV)/.created-by-make-setup
+# Environment of `make local` and its marker file.
+LOCAL := .venv-local
+READY_LOCAL := $(LOCAL)/.ready
 # Directory for the JUnit XML files of all test targets.
 REPORTS := .state/test-reports
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -35,6 +38,13 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | column -t -s '|'
 
 # --- the farm ------------------------------------------------------------------------------
+
+# The clip or suite of `make local`. OPTIONS contains further options of `ffrtmp local`.
+CLIP ?= files/media/bigbuckbunny-720p.mp4
+
+.PHONY: local
+local: $(READY_LOCAL) ## Benchmark a clip on this computer, without root, containers or Ansible (CLIP=film.mp4)
+	@$(LOCAL)/bin/ffrtmp local $(OPTIONS) '$(CLIP)'
 
 .PHONY: demo
 demo: setup ## Boot test machines, deploy a farm on them and benchmark a clip (WORKERS=2)
@@ -87,6 +97,12 @@ build-master: setup ## Build the wheels of the master and its exporters in dist/
 .PHONY: build-agent
 build-agent: setup ## Build the wheels of the agent and the exporters of workers in dist/
 	for part in shared worker; do $(BUILD) "files/$$part"; done
+
+# The environment of `make local` suffices, so that this needs no Ansible.
+.PHONY: build-cli
+build-cli: $(READY_LOCAL) ## Build the wheels of the command ffrtmp and of what it needs in dist/
+	$(LOCAL)/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist \
+		$(DISTRIBUTIONS:%=./%)
 
 .PHONY: deploy-master
 deploy-master: setup ## Deploy the master, the monitoring and what they need, without the workers (NAME=prod)
@@ -176,6 +192,15 @@ $(READY_DEV): requirements.txt requirements-dev.txt requirements-uv.txt pyprojec
 	$(UV) --no-deps --no-build-isolation $(DISTRIBUTIONS:%=--editable %)
 	$(VENV)/bin/python -m compileall -q -j 2 $(VENV)/lib/python*/site-packages/{$(COMPILED)}
 	@touch $(READY) $(READY_DEV)
+
+$(READY_LOCAL): VENV := $(LOCAL)
+$(READY_LOCAL): READY := $(READY_LOCAL)
+$(READY_LOCAL): files/cli/requirements.txt requirements-uv.txt $(SETTINGS)
+	@echo 'Installing the locked packages of files/cli/requirements.txt into $(LOCAL)'
+	$(CREATE_VENV)
+	$(call INSTALL,files/cli/requirements.txt)
+	$(UV) --no-deps --no-build-isolation $(DISTRIBUTIONS:%=--editable %)
+	@touch $(READY_LOCAL)
 
 # Packages that every test process imports. They are compiled in advance, because otherwise each process would
 # compile them in a new checkout.

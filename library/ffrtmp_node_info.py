@@ -50,7 +50,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 nodes:
-  description: The registered nodes, sorted by name.
+  description:
+    - The registered nodes, sorted by name. RV(nodes[].suspicion) is null unless the speed of the
+      control encodes of the node has left its usual range.
   returned: success
   type: list
   elements: dict
@@ -59,6 +61,7 @@ nodes:
       state: active
       last_seen_at: "2026-11-22T12:00:00Z"
       registration: {encoders: [libx264], labels: {}}
+      suspicion:
 """
 
 from typing import Any

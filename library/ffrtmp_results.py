@@ -228,11 +228,15 @@ table:
     libx265  medium    1.20       805  88.20      9.10
     libx264  medium    3.40       812  85.90      5.10
 drifts:
-  description: Change of speed from the first to the last control encode of each node.
+  description:
+    - Change of speed from the first to the last control encode of each node. If
+      RV(drifts[].is_unusual), the node has left its usual range, from RV(drifts[].low) to
+      RV(drifts[].high), and its results are degraded.
   returned: success
   type: list
   elements: dict
-  sample: [{node: worker1, n: 2, first_speed: 4.0, last_speed: 3.9, ratio: 0.975}]
+  sample: [{node: worker1, n: 2, first_speed: 4.0, last_speed: 3.9, ratio: 0.975,
+            is_unusual: false, low: null, high: null}]
 """
 
 from pathlib import Path

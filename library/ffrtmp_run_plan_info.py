@@ -68,7 +68,8 @@ plan:
   description:
     - The plan. RV(plan.jobs) is the number of jobs that are queued at once, RV(plan.total_jobs)
       also includes the last control encodes, and RV(plan.control_jobs) is the number of control
-      encodes.
+      encodes. RV(plan.control_reason) is the reason why there are any or none, and
+      RV(plan.control_s) the seconds that they take on the node on which they take longest.
     - RV(plan.waiting) lists the scenarios that no active node can run, RV(plan.files) the files of
       the suite, and RV(plan.existing) describes the run with the key.
   returned: success
@@ -78,6 +79,8 @@ plan:
     jobs: 12
     total_jobs: 12
     control_jobs: 0
+    control_reason: the run is not planned to take more than 10 minutes
+    control_s:
     scenarios: [clip/x264/800k]
     nodes: [worker1]
     waiting: []

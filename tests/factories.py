@@ -71,7 +71,11 @@ def suite(
     sha256: str = CLIP_SHA256,
     more: str = "",
 ) -> str:
-    """Return the text of a suite with one job for each encoder, rate and repeat."""
+    """Return the text of a suite with one job for each encoder, rate and repeat.
+
+    It has no control encodes, unless `more` contains the key.
+    """
+    control = "" if "control:" in more else "control: false\n"
     encodes = "".join(f"  - {{name: {name}, encoder: {name}}}\n" for name in encoders)
     points = "".join(f"  - {{bitrate_kbps: {1000 + n}}}\n" for n in range(rates))
     return (
@@ -83,6 +87,7 @@ def suite(
         f"placement: {placement}\n"
         f"repeats: {repeats}\n"
         f"{more}"
+        f"{control}"
     )
 
 

@@ -4,7 +4,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-DISTRIBUTIONS = ("shared", "analysis", "master", "worker")
+SERVICES = ("shared", "analysis", "master", "worker")
+"""The distributions of programs that run without a user."""
+
+DISTRIBUTIONS = (*SERVICES, "cli")
 
 
 def text_files(root: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from .sources import DISTRIBUTIONS, python_files
+from .sources import SERVICES, python_files
 
 # Functions that start something that runs in the background or later.
 _STARTERS = frozenset(
@@ -119,7 +119,7 @@ def find_loops(source: str, place: str) -> list[Finding]:
 
 def _found_in_distributions(root: Path) -> list[Finding]:
     found = []
-    for distribution in DISTRIBUTIONS:
+    for distribution in SERVICES:
         package = root / "files" / distribution / "src" / f"ffrtmp_{distribution}"
         for file in python_files(root):
             if file.is_relative_to(package):

@@ -15,6 +15,7 @@ from bench.cases import (
     overhead,
     parked,
     scrapes,
+    stages,
 )
 from bench.context import BenchmarkContext
 from bench.figures import Line
@@ -49,6 +50,7 @@ PARTS: Mapping[str, Part] = {
         "overhead",
         {
             "overhead": overhead.measure,
+            "stages": stages.measure,
             "exporters": exporters.measure,
             "scrapes": scrapes.measure,
             "density": density.measure,

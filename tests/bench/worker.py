@@ -27,8 +27,10 @@ _POLL_S = 0.5
 class Worker:
     """The agent of the first node of a master, with one slot."""
 
-    def __init__(self, master: Master, folder: Path, *, ffmpeg: Path, ffprobe: Path) -> None:
-        """Write the settings file; `working` starts the agent."""
+    def __init__(
+        self, master: Master, folder: Path, *, ffmpeg: Path, ffprobe: Path, **more: object
+    ) -> None:
+        """Write the settings file, with the settings in `more`; `working` starts the agent."""
         self._master = master
         agent = master.site.agents[0]
         self._node = agent.node
@@ -49,6 +51,7 @@ class Worker:
             "ffmpeg": str(ffmpeg),
             "ffprobe": str(ffprobe),
             "quality_ffmpeg": str(ffmpeg),
+            **more,
         }
         self._config.write_text(json.dumps(settings))
         self._process: subprocess.Popen[bytes] | None = None
@@ -100,15 +103,33 @@ class Worker:
         }
         with self._client() as client:
             client.upload_source(digest, clip)
+        (result,) = self.run_suite(suite, jobs=1)
+        return result
+
+    def run_suite(self, suite: Mapping[str, object], *, jobs: int) -> list[Result]:
+        """Let the agent run all jobs of a suite, and return their results.
+
+        Args:
+            suite: The suite, whose sources have been uploaded or are synthetic.
+            jobs: The number of its jobs.
+
+        Returns:
+            The results, in the order in which the jobs ended.
+
+        Raises:
+            RuntimeError: A job failed.
+        """
+        with self._client() as client:
             run = client.create_run(RunRequest(suite=json.dumps(suite)))
-            deadline = time.monotonic() + _JOB_S
+            deadline = time.monotonic() + jobs * _JOB_S
             while not run.state.is_final and time.monotonic() < deadline:
                 time.sleep(_POLL_S)
                 run = client.run(run.id)
-            for result in client.results(run.id):
-                return result
-            failures = [job.failure for job in client.jobs(run.id)]
-        raise RuntimeError(f"the run is {run.state}: {failures}")
+            results = list(client.results(run.id))
+            if len(results) == jobs:
+                return results
+            failures = [job.failure for job in client.jobs(run.id) if job.failure is not None]
+        raise RuntimeError(f"the run is {run.state} with {len(results)} results: {failures}")
 
     @contextmanager
     def polled(self) -> Iterator[None]:

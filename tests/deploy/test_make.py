@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def copy_locks(root: Path, checkout: Path) -> None:
     for name in ("requirements.txt", "requirements-dev.txt", "requirements-uv.txt"):
         shutil.copy(root / name, checkout / name)
     shutil.copy(root / "pyproject.toml", checkout / "pyproject.toml")
-    for part in ("shared", "analysis", "master", "worker"):
+    for part in ("shared", "analysis", "master", "worker", "cli"):
         (checkout / "files" / part).mkdir(parents=True, exist_ok=True)
         shutil.copy(root / "files" / part / "pyproject.toml", checkout / "files" / part)
 
@@ -253,6 +254,39 @@ def test_the_wheels_of_a_part_are_built(
         f"ffmpeg_rtmp_{name}" for name in distributions
     }
     assert all(wheel.suffix == ".whl" for wheel in wheels)
+
+
+def test_local_installs_only_the_locked_packages_of_the_command(parts: Path, root: Path) -> None:
+    shutil.copy(root / "files/cli/requirements.txt", parts / "files/cli")
+    commands = planned(parts, "local")
+    installed = re.findall(r"--require-hashes --requirement (\S+)", commands)
+    assert set(installed) == {"requirements-uv.txt", "files/cli/requirements.txt"}
+    assert "ffrtmp local  'files/media/bigbuckbunny-720p.mp4'" in commands
+    assert ".venv/bin" not in commands
+
+
+@pytest.mark.slow
+def test_the_wheels_of_the_command_are_built_without_ansible(parts: Path, root: Path) -> None:
+    for name in ("shared", "analysis", "master", "worker", "cli"):
+        shutil.copytree(
+            root / "files" / name, parts / "files" / name, symlinks=True, dirs_exist_ok=True
+        )
+    shutil.copytree(root / "files/suites", parts / "files/suites")
+    # Not a link, because a Python that is started by another path is not that of its environment.
+    (parts / ".venv-local/bin").mkdir(parents=True)
+    python = parts / ".venv-local/bin/python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    (parts / ".venv-local/.ready").touch()
+    done = run(["make", "build-cli"], parts)
+    assert done.returncode == 0, done.stdout + done.stderr
+    wheels = {wheel.name.split("-")[0]: wheel for wheel in (parts / "dist").iterdir()}
+    assert wheels.keys() == {
+        f"ffmpeg_rtmp_{name}" for name in ("shared", "analysis", "master", "worker", "cli")
+    }
+    with zipfile.ZipFile(wheels["ffmpeg_rtmp_cli"]) as wheel:
+        suite = wheel.read("ffrtmp_cli/local/first-look.yml")
+    assert suite == (root / "files/suites/first-look.yml").read_bytes()
 
 
 def test_every_link_of_readme_and_docs_has_a_target(root: Path) -> None:

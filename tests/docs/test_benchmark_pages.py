@@ -6,6 +6,10 @@ import pytest
 from bench import page
 from bench.figures import Figure, Limit
 from bench.parts import PARTS
+from bench.stage_recorder import StageRecorder
+from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_worker.activity import ActivitySender, SlotActivity
+from polling import wait_until
 
 _DOCS = Path(__file__).parents[2] / "docs"
 
@@ -46,3 +50,18 @@ def test_a_limit_holds_only_if_the_whole_interval_is_within_it(
     figure = Figure(label="ratio", unit="", samples=samples, limit=Limit("at most", 1.01))
     assert figure.verdict == verdict
     assert (figure.shown_interval == "") is (len(samples) < 6)
+
+
+def test_the_stages_of_each_job_are_recorded(tmp_path: Path) -> None:
+    logged: list[str] = []
+    path = tmp_path / "progress"
+    with StageRecorder(path, logged.append) as recorder:
+        sender = ActivitySender(path, LoopRegistry())
+        for stage in ("idle", "fetch", "encode", "encode", "idle", "idle", "fetch", "report"):
+            sender.send(SlotActivity(slot=1, stage=stage))
+        sender.send_end(1)
+        sender.close()
+        wait_until(lambda: len(logged) == 2, "both jobs have ended")
+    first, second = recorder.jobs()
+    assert (list(first), list(second)) == (["fetch", "encode"], ["fetch", "report"])
+    assert all(seconds >= 0 for job in (first, second) for seconds in job.values())

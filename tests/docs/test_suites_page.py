@@ -4,7 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+from ffrtmp_analysis.speed_range import MAX_HISTORY, MIN_HISTORY
+from ffrtmp_master.runs.control_choice import MIN_PLANNED_S
 from ffrtmp_master.runs.control_encodes import MIN_CONTROLS
+from ffrtmp_master.runs.expected_duration import UNKNOWN_JOB_S
 from ffrtmp_shared import suite
 from ffrtmp_shared.encoders import ENCODERS, Encoder
 
@@ -73,6 +76,15 @@ def test_the_page_counts_the_jobs_of_every_suite() -> None:
         controls = MIN_CONTROLS if parsed.control else 0
         found[path.name] = parsed.scenario_count * parsed.repeats + controls
     assert documented == found
+
+
+def test_the_page_states_when_control_encodes_are_added_and_judged() -> None:
+    text = " ".join(_PAGE.split("## Control encodes")[1].split())
+    assert f"planned to take more than {MIN_PLANNED_S / 60:.0f} minutes" in text
+    assert f"Any other job counts as {UNKNOWN_JOB_S:.0f} seconds" in text
+    assert f"the last {MAX_HISTORY} control encodes of earlier runs" in text
+    runs = {5: "five"}[MIN_HISTORY // MIN_CONTROLS]
+    assert f"fewer than {MIN_HISTORY}, which is the number in {runs} runs" in text
 
 
 def test_the_page_names_the_variable_that_permits_waiting() -> None:

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
@@ -53,6 +53,14 @@ def _contradictions(rows: Mapping[str, tuple[str, str]], names: Iterable[str]) -
     return {name: spdx for name, spdx in declared.items() if rows[name][0] != spdx}
 
 
+def _is_installed(name: str) -> bool:
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("part", [*_PARTS, "shared", "analysis"])
 def test_every_locked_package_is_listed(part: str) -> None:
     locked = _locked(part)
@@ -73,6 +81,15 @@ def test_the_shared_lock_is_a_subset_of_both() -> None:
 
 def test_the_lock_of_the_analysis_is_a_subset_of_that_of_the_master() -> None:
     assert _locked("analysis").keys() <= _locked("master").keys()
+
+
+def test_every_further_package_of_the_command_is_listed() -> None:
+    locks = {part: _locked(part) for part in (*_PARTS, "cli")}
+    further = locks["cli"].keys() - locks["master"].keys() - locks["worker"].keys()
+    rows = _rows("Python packages of `ffrtmp local`")
+    assert rows.keys() == further
+    installed = {name for name in further if _is_installed(name)}
+    assert _contradictions(rows, installed) == {}
 
 
 def test_every_direct_dependency_of_the_control_node_is_listed() -> None:

@@ -16,6 +16,7 @@ from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import QualityMeasurement
 from ffrtmp_shared.models import Result, Run
 from ffrtmp_shared.states import JobState, RunState
+from ffrtmp_shared.unavailable import Unavailable
 from polling import wait_until
 
 from .conftest import Farm, descendants
@@ -88,6 +89,23 @@ def test_repeats_of_a_requested_vmaf_use_the_setting_of_the_first_search(
         assert isinstance(result.measurement.quality, QualityMeasurement)
         assert abs(result.measurement.quality.vmaf_mean - 90) <= 1
         assert ScenarioLabels.of_scenario(result).rate_point == "vmaf90-tol1"
+
+
+def test_a_repeat_takes_the_requested_scores_from_the_cache(
+    farm: Farm, make_clip: Callable[[int], Path]
+) -> None:
+    farm.start_agents("worker1")
+    run = farm.wait_for_end(farm.launch(make_clip(2), repeats=2, quality={"neg": False}))
+    assert run.state is RunState.SUCCEEDED
+    with farm.client() as client:
+        results = sorted(client.results(run.id), key=lambda result: result.stored_at)
+    first, second = (result.measurement for result in results)
+    assert first.cached_values == ()
+    assert second.cached_values == ("source", "output", "quality")
+    assert second.quality == first.quality
+    assert isinstance(second.quality, QualityMeasurement)
+    assert isinstance(second.quality.vmaf_neg_mean, Unavailable)
+    assert "the suite switched it off" in second.quality.vmaf_neg_mean.reason
 
 
 def test_a_vmaf_that_is_not_reached_fails_once_with_the_probes(

@@ -25,6 +25,21 @@ def plan(**changed: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize(
+    ("control_s", "cost"),
+    [(None, "their duration is not known yet"), (44.0, "they take about 44 s on each node")],
+)
+def test_a_plan_states_why_control_encodes_are_added_and_what_they_cost(
+    control_s: float | None, cost: str
+) -> None:
+    reason = "the run is planned to take more than 10 minutes"
+    added = {"total_jobs": 14, "control_reason": reason, "control_s": control_s}
+    assert f"Control encodes: added because {reason}; {cost}" in plan_lines(
+        plan(control_jobs=2, **added)
+    )
+    assert not any("added" in line for line in plan_lines(plan(**added | {"total_jobs": 12})))
+
+
 def test_a_plan_states_jobs_nodes_scenarios_and_duration() -> None:
     assert plan_lines(plan()) == [
         "12 jobs on 1 node (worker1): 6 scenarios, each measured twice",

@@ -289,6 +289,9 @@ def test_control_encodes_are_only_shown_as_drift() -> None:
     assert lines[-1] == (
         "worker1: control encode 4.00 x real time at first, 3.90 x at last (-2.5 %)"
     )
+    unusual = drift | {"is_unusual": True, "low": 3.95, "high": 4.1}
+    text = " ".join(line.strip() for line in _lines(*rows, remarks=Remarks(drifts=[unusual])))
+    assert text.endswith("(-2.5 %); usual are 3.95 to 4.10 x, so its results are degraded")
     assert _lines(rows[1], remarks=Remarks(title="Suite demo")) == [
         "Suite demo",
         "There are no results.",

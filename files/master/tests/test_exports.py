@@ -26,7 +26,7 @@ from ffrtmp_shared.models import Result, Run
 from ffrtmp_shared.prices import PriceBook, parse_book
 from ffrtmp_shared.rate_point import RatePoint
 from ffrtmp_shared.rate_search import RateProbe, RateSearch
-from ffrtmp_shared.scenario import LadderSettings, LiveSettings
+from ffrtmp_shared.scenario import LadderSettings, LiveSettings, QualitySettings
 from ffrtmp_shared.unavailable import Unavailable
 from in_process_master import MasterHarness
 from msgspec import inspect
@@ -207,7 +207,8 @@ def test_unavailable_values_are_empty_and_never_0(result: Result, kind: str) -> 
     others |= {column.name for column in columns.COLUMNS if column.name.startswith("synthetic_")}
     # The encode has none of these settings, and the suite does not compare FFmpeg builds.
     others |= {"crf", "cq", "max_kbps", "buffer_kbit", "width_px", "height_px", "frame_rate"}
-    others |= {"options", "source_url", "ffmpeg", "ffmpeg_url"}
+    others |= {"options", "source_url", "ffmpeg", "ffmpeg_url", "cached_values"}
+    others |= {"quality_neg", "quality_psnr", "quality_ssim", "quality_xpsnr"}
     # The row was written without a run and without prices.
     others |= {column.name for column in columns.COLUMNS if column.path.startswith("run.")}
     others |= {"book_currency", "book_cost_per_video_minute", "book_cost_per_stream_hour"}
@@ -319,7 +320,16 @@ NOT_IN_THE_TABLE = {
     "result.measurement.rate_search.setting": "crf or cq",
 }
 # Columns that are made of several values.
-COMPUTED = {"rate_point", "crf", "cq", "target_probes", "options", "verdict_reasons", "argv"}
+COMPUTED = {
+    "rate_point",
+    "crf",
+    "cq",
+    "target_probes",
+    "options",
+    "verdict_reasons",
+    "argv",
+    "cached_values",
+}
 
 
 def scalars(found: Any, path: str) -> Iterator[str]:
@@ -361,6 +371,17 @@ def test_the_table_has_a_column_for_every_scalar() -> None:
     assert {column.name for column in columns.COLUMNS if not column.path} == COMPUTED
     names = [column.name for column in columns.COLUMNS]
     assert len(names) == len(set(names))
+
+
+def test_rows_name_the_cached_values_and_the_requested_scores(result: Result) -> None:
+    measurement = replace(result.measurement, cached_values=("source", "output", "quality"))
+    scenario = replace(result.scenario, quality=QualitySettings(neg=False))
+    changed = [result, replace(result, measurement=measurement, scenario=scenario)]
+    full, cached = csv.DictReader(io.StringIO(written("csv", changed).decode()))
+    assert (full["cached_values"], cached["cached_values"]) == ("", "source output quality")
+    names = ("quality_neg", "quality_psnr", "quality_ssim", "quality_xpsnr")
+    assert [cached[name] for name in names] == ["false", "true", "true", "true"]
+    assert {full[name] for name in names} == {""}
 
 
 def test_rows_have_the_properties_of_their_runs(filled: Any) -> None:

@@ -7,7 +7,14 @@ import msgspec
 import pytest
 from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
 from ffrtmp_shared.rate_point import RatePoint
-from ffrtmp_shared.scenario import RECEIVED_LIVE, VMAF_TARGET, EncodeSettings, LiveSettings
+from ffrtmp_shared.scenario import (
+    QUALITY_SETTINGS,
+    RECEIVED_LIVE,
+    VMAF_TARGET,
+    EncodeSettings,
+    LiveSettings,
+    QualitySettings,
+)
 
 MISSING = "00000000-0000-7000-8000-000000000000"
 
@@ -195,6 +202,27 @@ def test_a_job_that_requests_a_vmaf_needs_an_agent_that_supports_it(ready_harnes
     claimed = harness.claim("worker2")["job"]
     assert claimed["id"] == job
     assert claimed["scenario"]["encode"]["rate"] == {"vmaf": 93}
+
+
+def test_a_job_with_fewer_scores_needs_an_agent_that_supports_it(ready_harness: Any) -> None:
+    harness = ready_harness
+    scenario = factories.job()["scenario"]
+    scenario = msgspec.structs.replace(scenario, quality=QualitySettings(neg=False))
+    job = harness.ok("submitter", "POST", "/v1/jobs", {"scenario": scenario})["id"]
+    harness.register("worker1", more_kinds=(VMAF_TARGET,))
+    assert harness.claim("worker1") is None
+    assert waiting(harness, job).endswith(
+        "worker1 lacks support for suites with quality (an agent of this release)"
+    )
+    harness.register("worker2", more_kinds=(QUALITY_SETTINGS,))
+    claimed = harness.claim("worker2")["job"]
+    assert claimed["id"] == job
+    assert claimed["scenario"]["quality"] == {
+        "neg": False,
+        "psnr": True,
+        "ssim": True,
+        "xpsnr": True,
+    }
 
 
 @pytest.mark.parametrize("encoder", ["libx264", "libx265"])

@@ -246,6 +246,10 @@ def test_a_control_encode_begins_and_ends_a_run(ready_harness: Any) -> None:
         "first_speed": 4.0,
         "last_speed": 3.0,
         "ratio": 0.75,
+        # The history of the node is too short for a range.
+        "is_unusual": False,
+        "low": None,
+        "high": None,
     }
 
 

@@ -36,6 +36,7 @@ class Stored:
     def __init__(self, count: int) -> None:
         self.results = [result_collectors.result(node=f"n{number}") for number in range(count)]
         self.epoch = "a"
+        self.drifts = 0
         self.error: Exception | None = None
 
     def page_after(self, cursor: str) -> ReadablePage:
@@ -44,7 +45,10 @@ class Stored:
         place = int(cursor or 0)
         items = tuple(self.results[place : place + 1])
         return ReadablePage(
-            items=items, next_cursor=str(place + 1) if items else None, epoch=self.epoch
+            items=items,
+            next_cursor=str(place + 1) if items else None,
+            epoch=self.epoch,
+            drifts=self.drifts,
         )
 
 
@@ -160,3 +164,20 @@ def test_the_source_is_up_after_a_complete_read() -> None:
 
 def samples(poll: PollingCollector) -> dict[str, float]:
     return {sample.name: sample.value for metric in poll.collect() for sample in metric.samples}
+
+
+def test_a_drift_of_a_node_begins_a_new_pass_because_verdicts_have_changed() -> None:
+    stored, history = Stored(3), new_history(lambda: 0.0)
+    complete(history, stored)
+    stored.results[0] = result_collectors.result(node="changed")
+    history.refresh(stored.page_after)
+    assert nodes(history) == ["n0", "n1", "n2"]
+    stored.drifts = 1
+    for _ in range(5):
+        assert nodes(history)[1:] == ["n1", "n2"], "the earlier summary stays until then"
+        history.refresh(stored.page_after)
+    assert nodes(history) == ["changed", "n1", "n2"]
+    stored.results[0] = result_collectors.result(node="later")
+    for _ in range(5):
+        history.refresh(stored.page_after)
+    assert nodes(history) == ["changed", "n1", "n2"], "one drift begins one pass"

@@ -174,7 +174,6 @@ def test_the_slowest_node_determines_the_expected_duration(ready_harness: Any) -
     [
         ("exclusive: false\n", "the jobs may share a node (exclusive: false)"),
         ("warm_up_s: 2\n", "1 scenario was not measured on worker1 in the last runs of test"),
-        ("control: true\n", "1 scenario was not measured on worker1 in the last runs of test"),
     ],
 )
 def test_a_duration_that_earlier_runs_do_not_show_is_unknown(
@@ -190,3 +189,91 @@ def test_a_duration_is_unknown_if_any_node_may_run_the_jobs(ready_harness: Any) 
     ready_harness.register("worker2")
     expected = plan(ready_harness, ready_harness.suite(placement="any"))["expected"]
     assert expected["reason"] == "any free node may run a job (placement: any)"
+
+
+def test_control_encodes_are_part_of_the_expected_duration(ready_harness: Any) -> None:
+    harness = ready_harness
+    text = harness.suite(rates=2, more="control: true\n")
+    harness.run(harness.suite(rates=2))
+    work(harness, "worker1", 10)
+    unmeasured = plan(harness, text)
+    assert unmeasured["control_s"] is None
+    assert unmeasured["expected"] == {"duration_s": 20.0, "reason": "", "is_minimum": True}
+    harness.run(text)
+    work(harness, "worker1", 10)
+    measured = plan(harness, text)
+    assert measured["control_s"] == 20.0
+    assert measured["expected"] == {"duration_s": 40.0, "reason": "", "is_minimum": False}
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_a_suite_can_state_whether_it_has_control_encodes(
+    ready_harness: Any, *, stated: bool
+) -> None:
+    value = str(stated).lower()
+    found = plan(ready_harness, ready_harness.suite(repeats=50, more=f"control: {value}\n"))
+    assert found["control_jobs"] == (2 if stated else 0)
+    assert found["control_reason"] == f"the suite states control: {value}"
+
+
+def undecided(harness: Any, **options: Any) -> Any:
+    """Return the text of a suite that does not state whether it has control encodes."""
+    return harness.suite(**options).replace("control: false\n", "")
+
+
+@pytest.mark.parametrize(
+    ("repeats", "duration_s", "control_jobs"), [(3, 200.0, 0), (3, 201.0, 2), (21, 20.0, 0)]
+)
+def test_a_run_of_more_than_ten_minutes_has_control_encodes(
+    ready_harness: Any, repeats: int, duration_s: float, control_jobs: int
+) -> None:
+    harness = ready_harness
+    harness.run()
+    work(harness, "worker1", duration_s)
+    text = undecided(harness, repeats=repeats)
+    found = plan(harness, text)
+    assert found["control_jobs"] == control_jobs
+    words = "is planned" if control_jobs else "is not planned"
+    assert found["control_reason"] == f"the run {words} to take more than 10 minutes"
+    created = harness.run(text)
+    assert sum(created["counts"].values()) == found["jobs"]
+    work(harness, "worker1", duration_s)
+    now = harness.run_now(created["id"])
+    assert (now["state"], sum(now["counts"].values())) == ("succeeded", found["total_jobs"])
+
+
+@pytest.mark.parametrize(("repeats", "control_jobs"), [(20, 0), (21, 2)])
+def test_a_job_that_was_not_measured_counts_as_half_a_minute(
+    ready_harness: Any, repeats: int, control_jobs: int
+) -> None:
+    assert plan(ready_harness, undecided(ready_harness, repeats=repeats))["control_jobs"] == (
+        control_jobs
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        (("placement: each", "placement: any"), "any free node may run a job (placement: any)"),
+        (("repeats", "exclusive: false\nrepeats"), "the jobs may share a node (exclusive: false)"),
+        (("name: clip", "name: control"), "a source of the suite has the name control"),
+    ],
+)
+def test_a_long_run_that_does_not_permit_control_encodes_has_none(
+    ready_harness: Any, changed: tuple[str, str], reason: str
+) -> None:
+    text = undecided(ready_harness, repeats=50).replace(*changed)
+    found = plan(ready_harness, text)
+    assert (found["control_jobs"], found["control_reason"]) == (0, reason)
+    assert sum(ready_harness.run(text)["counts"].values()) == 50
+
+
+def test_a_run_with_the_same_key_is_returned_although_its_nodes_are_gone(
+    ready_harness: Any,
+) -> None:
+    harness, key = ready_harness, {"Idempotency-Key": "k1"}
+    text = undecided(harness, repeats=21)
+    created = harness.run(text, headers=key)
+    assert sum(created["counts"].values()) == 22
+    harness.ok("admin", "DELETE", "/v1/nodes/worker1")
+    assert harness.run(text, headers=key)["id"] == created["id"]

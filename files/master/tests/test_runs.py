@@ -21,7 +21,7 @@ def test_a_bad_suite_is_refused_with_its_lines(ready_harness: Any) -> None:
         error.startswith("line 5, column ") and "libx999" in error for error in problem["errors"]
     )
     assert any(
-        error.startswith("line 10, column 1: ") and "bogus" in error for error in problem["errors"]
+        error.startswith("line 11, column 1: ") and "bogus" in error for error in problem["errors"]
     )
 
 

@@ -7,9 +7,11 @@ from ffrtmp_shared.encoders import ENCODERS, Encoder
 from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
 from ffrtmp_shared.rate_point import RatePoint
 from ffrtmp_shared.scenario import (
+    QUALITY_SETTINGS,
     RECEIVED_LIVE,
     VMAF_TARGET,
     LiveSettings,
+    QualitySettings,
     Scenario,
     SyntheticSource,
 )
@@ -140,6 +142,51 @@ def test_a_received_stream_is_measured_on_request() -> None:
     assert msgspec.json.decode(msgspec.json.encode(scenario), type=Scenario) == scenario
     with pytest.raises(suite.SuiteError, match="a decode has no measure_received"):
         suite.parse_suite(KINDS.replace("    threads: 4\n", "    measure_received: true\n"))
+
+
+def test_a_suite_can_switch_off_scores() -> None:
+    switched_off = "quality: {neg: false, ssim: false}\n"
+    scenarios = suite.parse_suite(KINDS + switched_off).scenarios()
+    expected = {
+        kind: (QualitySettings(neg=False, ssim=False), QUALITY_SETTINGS)
+        for kind in ("transcode", "ladder")
+    } | {"decode": (None, None), "live": (None, "live")}
+    for scenario in scenarios:
+        assert (scenario.quality, scenario.required_kind) == expected[scenario.kind]
+        assert scenario.problems() == []
+    assert {scenario.kind for scenario in scenarios} == set(expected)
+    assert msgspec.json.decode(msgspec.json.encode(scenarios), type=list[Scenario]) == scenarios
+    (problem,) = msgspec.structs.replace(
+        next(scenario for scenario in scenarios if scenario.kind == "live"),
+        quality=QualitySettings(neg=False),
+    ).problems()
+    assert problem == "a live must not have settings in quality"
+
+
+@pytest.mark.parametrize("more", ["", "quality: {}\n", "quality: {neg: true, xpsnr: true}\n"])
+def test_scenarios_with_all_scores_are_those_of_older_releases(more: str) -> None:
+    for scenario in suite.parse_suite(GOOD + more).scenarios():
+        assert "quality" not in msgspec.to_builtins(scenario)
+        assert scenario.required_kind is None
+
+
+def test_a_requested_vmaf_with_fewer_scores_needs_an_agent_of_this_release() -> None:
+    scenarios = suite.parse_suite(TARGETS + "quality: {neg: false}\n").scenarios()
+    kinds = {scenario.kind: scenario.required_kind for scenario in scenarios}
+    assert kinds == {"transcode": QUALITY_SETTINGS, "density": VMAF_TARGET}
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("quality: {vmaf: false}\n", "vmaf"),
+        ("quality: {neg: 1}\n", "quality.neg"),
+        ("quality: false\n", "quality"),
+    ],
+)
+def test_invalid_settings_of_scores(more: str, message: str) -> None:
+    with pytest.raises(suite.SuiteError, match=message):
+        suite.parse_suite(GOOD + more)
 
 
 TARGETS = """\

@@ -26,6 +26,8 @@ from ffrtmp_worker.inputs.address_policy import AddressPolicy
 from ffrtmp_worker.kinds.steps.attempt import Attempt, Tools
 from ffrtmp_worker.kinds.steps.probe_cache import ProbeCache
 from ffrtmp_worker.measure.calibration import Calibration
+from ffrtmp_worker.measure.measurement_cache import MeasurementCache
+from ffrtmp_worker.measure.output import file_sha256
 from session_files import make_once
 
 from .api_server import ApiServer
@@ -112,16 +114,17 @@ def tools(ffmpeg: Path, ffprobe: Path, encoders_file: Path) -> Tools:
         vmaf_threads=2,
         min_free_bytes=1,
         agent_version="0.1.0",
+        ffprobe_sha256=file_sha256(ffprobe),
         calibration=Calibration(None, ffmpeg, build.sha256),
     )
 
 
 @pytest.fixture
 def caching(tools: Tools, tmp_path: Path) -> Tools:
-    """Return the tools of a node with an empty cache of probes."""
+    """Return the tools of a node with empty caches."""
     folder = tmp_path / "cache"
     folder.mkdir()
-    return replace(tools, probe_cache=ProbeCache(folder))
+    return replace(tools, probe_cache=ProbeCache(folder), measurements=MeasurementCache(folder))
 
 
 @pytest.fixture

@@ -18,7 +18,13 @@ from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import QualityMeasurement
 from ffrtmp_shared.models import Job
 from ffrtmp_shared.node_models import Registration
-from ffrtmp_shared.scenario import RECEIVED_LIVE, VMAF_TARGET, LiveSettings, Scenario
+from ffrtmp_shared.scenario import (
+    QUALITY_SETTINGS,
+    RECEIVED_LIVE,
+    VMAF_TARGET,
+    LiveSettings,
+    Scenario,
+)
 from ffrtmp_shared.stages import Stage
 from ffrtmp_worker.activity import LastResult, SlotActivity
 from ffrtmp_worker.agent.cli import main
@@ -152,6 +158,27 @@ def test_from_claim_to_report(master: ApiServer, config: Path, clip: Path, tmp_p
     stages = [beat.progress.stage for beat in beats]
     order = [str(stage) for stage in Stage]
     assert sorted(stages, key=order.index) == stages
+
+
+def test_the_result_of_a_repeat_has_all_artifacts(
+    master: ApiServer, config: Path, clip: Path
+) -> None:
+    for _ in range(2):
+        _offer(master, clip, scenario(clip))
+    with _running(config):
+        wait_until(lambda: len(master.bodies("/result")) == 2, "both results are reported")
+    first, second = (
+        msgspec.json.decode(body, type=ResultReport) for body in master.bodies("/result")
+    )
+    assert first.measurement.cached_values == ()
+    assert second.measurement.cached_values == ("source", "output", "quality")
+    assert second.measurement.quality == first.measurement.quality
+    for name in ("series.parquet", "scores.parquet"):
+        assert name in {artifact.name for artifact in second.artifacts}
+    scores = [
+        {a.name: a.sha256 for a in report.artifacts}["scores.parquet"] for report in (first, second)
+    ]
+    assert scores[0] == scores[1]
 
 
 def test_another_stage_is_reported_at_once(
@@ -320,7 +347,7 @@ def test_the_stored_stream_of_a_killed_agent_is_removed_at_the_next_start(
             agent.kill()
             agent.wait()
         registration = msgspec.json.decode(master.bodies("/worker-1")[-1], type=Registration)
-        assert {"live", RECEIVED_LIVE, VMAF_TARGET} <= set(registration.kinds)
+        assert {"live", RECEIVED_LIVE, VMAF_TARGET, QUALITY_SETTINGS} <= set(registration.kinds)
         for pid in _ffmpegs_below(tmp_path):
             os.kill(pid, signal.SIGKILL)
         assert len(list(work.glob("*/received-0.flv"))) == 1

@@ -10,11 +10,9 @@ from ffrtmp_worker import kinds
 from ffrtmp_worker.ffmpeg.probe import probe_video
 from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.measure import complexity
-from ffrtmp_worker.measure.complexity import Complexity, ComplexityCache
+from ffrtmp_worker.measure.complexity import Complexity
 
 from .conftest import attempt, make, scenario
-
-FOUND = Complexity(characterised_s=1.0, si_mean=2.0, si_max=3.0, ti_mean=4.0, ti_max=5.0)
 
 
 def _measure(ffmpeg: Path, file: Path, duration_s: float) -> Complexity:
@@ -63,42 +61,6 @@ def test_an_unreadable_source_is_unavailable_with_a_reason(ffmpeg: Path, tmp_pat
     (tmp_path / "text.mp4").write_text("no video")
     found = complexity.measure_complexity(ffmpeg, tmp_path, "text.mp4", 1.0, lambda: False)
     assert found == Unavailable(reason="FFmpeg's filter siti could not analyze the source")
-
-
-def test_a_source_is_measured_once(tmp_path: Path) -> None:
-    calls: list[int] = []
-
-    def measure() -> Complexity:
-        calls.append(1)
-        return FOUND
-
-    for _ in range(2):
-        assert ComplexityCache(tmp_path, "f" * 64).get_or_measure("a" * 64, measure) == FOUND
-    assert len(calls) == 1
-    # The cached values are valid for one FFmpeg build and one source only.
-    ComplexityCache(tmp_path, "e" * 64).get_or_measure("a" * 64, measure)
-    ComplexityCache(tmp_path, "f" * 64).get_or_measure("b" * 64, measure)
-    assert len(calls) == 3
-
-
-def test_a_damaged_cache_entry_is_replaced(tmp_path: Path) -> None:
-    ComplexityCache(tmp_path).get_or_measure("a" * 64, lambda: FOUND)
-    (entry,) = tmp_path.iterdir()
-    entry.write_bytes(entry.read_bytes()[:20])
-    assert ComplexityCache(tmp_path).get_or_measure("a" * 64, lambda: FOUND) == FOUND
-    assert ComplexityCache(tmp_path).get_or_measure("a" * 64, pytest.fail) == FOUND
-
-
-def test_a_cache_that_cannot_be_written_does_not_lose_the_values(tmp_path: Path) -> None:
-    (tmp_path / f"content-{'a' * 64}-.json").mkdir()
-    assert ComplexityCache(tmp_path).get_or_measure("a" * 64, lambda: FOUND) == FOUND
-    assert ComplexityCache(tmp_path / "absent").get_or_measure("a" * 64, lambda: FOUND) == FOUND
-
-
-def test_an_unavailable_value_is_not_cached(tmp_path: Path) -> None:
-    unavailable = Unavailable(reason="no filter")
-    assert ComplexityCache(tmp_path).get_or_measure("a" * 64, lambda: unavailable) == unavailable
-    assert ComplexityCache(tmp_path).get_or_measure("a" * 64, lambda: FOUND) == FOUND
 
 
 def test_each_unavailable_value_has_the_reason(clip: Path, tools: Tools) -> None:

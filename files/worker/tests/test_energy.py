@@ -36,9 +36,9 @@ from ffrtmp_worker.kernel_files import KernelFileError
 from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.measure.energy_meter import EnergyMeter
 from polling import TIMEOUT_S, wait_until
+from powercap import RANGE_UJ, Powercap, two_sockets
 
 from .conftest import attempt, scenario, stages_of
-from .powercap import RANGE_UJ, Powercap, two_sockets
 
 _READER = Path(sys.executable).parent / "ffrtmp-energy-reader"
 

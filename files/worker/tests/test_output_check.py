@@ -1,19 +1,21 @@
 """Tests that compare measurements of an output with independent measurements."""
 
 import hashlib
+import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ffrtmp_shared.attempt_models import Progress
 from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_worker import kinds
 from ffrtmp_worker.errors import AttemptFailedError
-from ffrtmp_worker.ffmpeg.probe import probe_video
 from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.kinds.steps.output_check import check_output
-from ffrtmp_worker.measure.quality import Clip
+from ffrtmp_worker.kinds.steps.preparation import prepare_source
 
-from .conftest import attempt, scenario
+from .conftest import attempt, scenario, stages_of
 
 
 def test_properties_of_the_output(
@@ -46,14 +48,35 @@ def test_an_output_that_cannot_be_decoded_is_rejected(
 ) -> None:
     spec = scenario(clip)
     tried = attempt(spec, clip, tmp_path / "a", tools)
+    source = prepare_source(tried)
     kinds.run_attempt(tried)
     output = tmp_path / "a" / "output.mp4"
     damaged = bytearray(output.read_bytes())
     start = damaged.index(b"mdat") + 4
     damaged[start + 2000 : start + 6000] = bytes(4000)
     output.write_bytes(damaged)
-    source = Clip(name=clip.name, probe=probe_video(tools.ffprobe, clip))
     with pytest.raises(AttemptFailedError) as raised:
         check_output(tried, spec.encode, source, "output.mp4")
     assert raised.value.failure.failure_class is FailureClass.OUTPUT_MISMATCH
     assert "cannot be decoded" in raised.value.failure.message
+
+
+def _threads_of_libvmaf(folder: Path) -> int:
+    (threads,) = re.findall(r"n_threads=(\d+)", (folder / "quality.log").read_text())
+    return int(threads)
+
+
+def test_only_an_exclusive_job_uses_all_cpus_for_the_comparison(
+    clip: Path, tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ffrtmp_worker.kinds.steps.attempt.usable_cpus", lambda: 5)
+    for is_exclusive, threads in ((True, 5), (False, 2)):
+        folder = tmp_path / f"{is_exclusive}"
+        tried = replace(attempt(scenario(clip), clip, folder, tools), is_exclusive=is_exclusive)
+        reported: list[Progress] = []
+        kinds.run_attempt(replace(tried, report=reported.append))
+        assert _threads_of_libvmaf(folder) == threads
+        # The comparison begins after the timed process has ended.
+        stages = stages_of(reported)
+        assert stages.index("quality") > stages.index("encode")
+        assert stages[-1] == "quality"

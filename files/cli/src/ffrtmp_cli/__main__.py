@@ -24,6 +24,11 @@ _ENTRIES = {
     "token": CommandEntry(f"{_COMMANDS}.token", "List, create and revoke tokens."),
     "backup": CommandEntry(f"{_COMMANDS}.backup", "Copy all runs and results to a directory."),
     "completion": CommandEntry(f"{_COMMANDS}.completion", "Print the completion of a shell."),
+    "doctor": CommandEntry(f"{_COMMANDS}.doctor", "Check whether this host can measure."),
+    "reproduce": CommandEntry(f"{_COMMANDS}.reproduce", "Repeat the encode of a result."),
+    "recommend-config": CommandEntry(
+        f"{_COMMANDS}.recommend_config", "Print settings of a worker for this host."
+    ),
 }
 
 

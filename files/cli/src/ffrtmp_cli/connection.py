@@ -85,6 +85,30 @@ CONNECTION_OPTIONS = (
 _NAMES = ("profile", "url", "ca_file", "token_file", "client_cert", "client_key", "timeout_s")
 
 
+def connectable(function: F) -> Callable[..., Any]:
+    """Add the options of the connection to a function, and pass it `connect`.
+
+    `connect` opens the connection and is a context manager that yields the master. An error of the
+    connection or of the master ends the command with a message.
+    """
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        given = {name: options.pop(name) for name in _NAMES}
+        timeout_s = given.pop("timeout_s")
+
+        def connect() -> contextlib.AbstractContextManager[Master]:
+            return open_master(resolve_profile(**given), timeout_s)
+
+        return function(*arguments, connect=connect, **options)
+
+    call.__dict__["__click_params__"] = [
+        *reversed(CONNECTION_OPTIONS),
+        *call.__dict__.get("__click_params__", []),
+    ]
+    return call
+
+
 def connected(function: F) -> Callable[..., Any]:
     """Add the options of the connection to a function, and pass it the connection as `master`.
 
@@ -92,18 +116,17 @@ def connected(function: F) -> Callable[..., Any]:
     """
 
     @functools.wraps(function)
-    def call(*arguments: Any, **options: Any) -> Any:
-        given = {name: options.pop(name) for name in _NAMES}
-        timeout_s = given.pop("timeout_s")
-        with open_master(resolve_profile(**given), timeout_s) as master:
+    def call(
+        *arguments: Any,
+        connect: Callable[[], contextlib.AbstractContextManager[Master]],
+        **options: Any,
+    ) -> Any:
+        with connect() as master:
             return function(*arguments, master=master, **options)
 
-    call.__dict__["__click_params__"] = [
-        *reversed(CONNECTION_OPTIONS),
-        *call.__dict__.get("__click_params__", []),
-    ]
-    setattr(call, IS_CONNECTED, True)
-    return call
+    decorated = connectable(call)
+    setattr(decorated, IS_CONNECTED, True)
+    return decorated
 
 
 def resolve_profile(

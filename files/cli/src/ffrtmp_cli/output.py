@@ -13,17 +13,23 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from ffrtmp_cli.errors import CommandError
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 DOCUMENT_TYPE = "document_type"
 """The attribute of a function of a command with the type of its document."""
 
 
-def json_output(document_type: type[msgspec.Struct]) -> Callable[[F], Callable[..., None]]:
+def json_output(
+    document_type: type[msgspec.Struct], failure: Callable[[Any], str] | None = None
+) -> Callable[[F], Callable[..., None]]:
     """Add the option --json to a function that returns a document and its text.
 
     Args:
         document_type: The type of the document, which docs/cli.md describes.
+        failure: A function that returns why a document means that the command failed, or "". The
+            document is printed in either case.
 
     Returns:
         A decorator. The decorated function has to return the document and the text that is
@@ -36,6 +42,9 @@ def json_output(document_type: type[msgspec.Struct]) -> Callable[[F], Callable[.
         def print_document(*arguments: Any, as_json: bool, **options: Any) -> None:
             document, text, *code = function(*arguments, **options)
             print_output(document, text, as_json=as_json)
+            reason = "" if failure is None else failure(document)
+            if reason:
+                raise CommandError(reason)
             if code:
                 click.get_current_context().exit(code[0])
 

@@ -30,6 +30,7 @@ def plan_lines(plan: Json) -> list[str]:
     return [
         f"{least}{counted(plan['total_jobs'], 'job')} on {on_nodes}: {_composition(plan)}",
         f"Scenarios: {listed(plan['scenarios'], _MAX_SCENARIOS)}",
+        *_control_lines(plan),
         _duration_line(plan["expected"]),
         *_file_lines(plan["files"]),
         *omission_texts(plan),
@@ -75,6 +76,20 @@ def _composition(plan: Json) -> str:
         text += f"; {counted(plan['control_jobs'], 'control encode')} (the first and the last job "
         text += "of each node; there are more if the run takes over six hours)"
     return text
+
+
+def _control_lines(plan: Json) -> Iterator[str]:
+    """Yield why a run has control encodes and what they cost, unless it has none."""
+    reason = plan.get("control_reason")
+    if not plan["control_jobs"] or not reason:
+        return
+    duration_s = plan.get("control_s")
+    cost = (
+        "their duration is not known yet"
+        if duration_s is None
+        else f"they take about {duration_text(duration_s)} on each node"
+    )
+    yield f"Control encodes: added because {reason}; {cost}"
 
 
 def _file_lines(files: list[Json]) -> Iterator[str]:

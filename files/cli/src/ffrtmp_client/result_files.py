@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 from . import legend, medians, rate_remarks, results, runs, table
@@ -94,7 +95,11 @@ def read_results(master: Master, run_id: str) -> RunResults:
 
 
 def write_results(
-    master: Master, read: RunResults, folder: Folder, farm_name: str = ""
+    master: Master,
+    read: RunResults,
+    folder: Folder,
+    farm_name: str = "",
+    more: Mapping[str, bytes] = MappingProxyType({}),
 ) -> list[Json]:
     """Write the results of a run, its suite, failures and artifacts to a directory.
 
@@ -103,6 +108,7 @@ def write_results(
         read: The results.
         folder: The directory.
         farm_name: Name of the farm, which may be empty.
+        more: Further files by name, with their contents.
 
     Returns:
         The artifacts that the master could not provide, which missing.json also lists.
@@ -126,11 +132,13 @@ def write_results(
         for artifact in result["artifacts"]
         if (absent := _fetch_artifact(master, folder, result, artifact)) is not None
     ]
-    for name, content in (("failures.json", failures), ("missing.json", missing)):
-        if content:
-            folder.put(name, results.as_json(content))
+    for name, entries in (("failures.json", failures), ("missing.json", missing)):
+        if entries:
+            folder.put(name, results.as_json(entries))
         else:
             folder.remove(name)
+    for name, content in more.items():
+        folder.put(name, content)
     folder.put("SHA256SUMS", results.as_sha256sums(dict(folder.digests)))
     return missing
 

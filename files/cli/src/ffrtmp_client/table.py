@@ -169,9 +169,17 @@ def _drift_lines(remarks: Remarks) -> list[str]:
     return [
         f"{drift['node']}: control encode {drift['first_speed']:.2f} x real time at first, "
         f"{drift['last_speed']:.2f} x at last ({(drift['ratio'] - 1) * 100:+.1f} %)"
+        f"{_unusual_text(drift)}"
         for drift in remarks.drifts
         if drift["ratio"] is not None
     ]
+
+
+def _unusual_text(drift: Mapping[str, Any]) -> str:
+    """Return the usual range of a node that has left it, or an empty text."""
+    if not drift.get("is_unusual"):
+        return ""
+    return f"; usual are {drift['low']:.2f} to {drift['high']:.2f} x, so its results are degraded"
 
 
 def _notes(rows: Sequence[Row]) -> tuple[str, ...]:

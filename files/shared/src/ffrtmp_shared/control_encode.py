@@ -30,3 +30,7 @@ SCENARIO = Scenario(
     warm_up_s=1.0,
 )
 """The settings of control encodes. If they change, new results are not comparable with old ones."""
+
+VERSION = 1
+"""The version of control encodes. Increase it if `SCENARIO` changes, or if agents measure its speed
+differently: the history of each node then starts again."""

@@ -190,6 +190,10 @@ class RenditionMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     quality: QualityMeasurement | Unavailable
 
 
+MAX_CACHE_NOTES = 64
+"""Maximum number of cached values, and of faults of the cache, that a measurement names."""
+
+
 class OmittedArtifact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A file of the attempt that is not among the artifacts of the result, and the reason."""
 
@@ -213,6 +217,11 @@ class Measurement(
     the energy of all its NVIDIA GPUs. `received` is null unless the suite requests that the stream
     of a `live` is measured as the player received it. `rate_search` is null unless the rate point
     requests a VMAF. `omitted_artifacts` names the files that could not be stored with the result.
+
+    `cached_values` names the values that were not measured again, because the node had measured
+    them from the same bytes with the same programs: `source`, `output`, `quality`, and those of
+    `renditions.NAME`. `cache_faults` describes entries of the node's cache that were damaged or
+    unreadable, so that their values were measured again.
     """
 
     encode: EncodeMeasurement
@@ -230,3 +239,5 @@ class Measurement(
     source: SourceMeasurement | None = None
     rate_search: RateSearch | None = None
     omitted_artifacts: Annotated[tuple[OmittedArtifact, ...], Meta(max_length=256)] = ()
+    cached_values: Annotated[tuple[Text, ...], Meta(max_length=MAX_CACHE_NOTES)] = ()
+    cache_faults: Annotated[tuple[Text, ...], Meta(max_length=MAX_CACHE_NOTES)] = ()

@@ -172,7 +172,11 @@ class RunEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """The stored measurement of an attempt. It never changes."""
+    """The stored measurement of an attempt.
+
+    It never changes, except that its verdict gets the reason `node-drift` if the control encodes of
+    its run show that its node has changed.
+    """
 
     id: UUID
     run_id: UUID | None
@@ -204,12 +208,15 @@ class ResultPage(msgspec.Struct, frozen=True, kw_only=True):
     """A page of results in the order in which they were stored.
 
     `epoch` differs from that of an earlier page if the database may have been restored from a
-    backup since then, so that results of earlier pages may no longer exist.
+    backup since then, so that results of earlier pages may no longer exist. `drifts` is the number
+    of control encodes that have confirmed a drift of a node. If it differs from that of an earlier
+    page, results of earlier pages may have another verdict now.
     """
 
     items: tuple[Result, ...]
     next_cursor: str | None
     epoch: str = ""
+    drifts: int = 0
 
 
 class StoredSource(msgspec.Struct, frozen=True, kw_only=True):

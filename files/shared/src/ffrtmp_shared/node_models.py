@@ -96,6 +96,22 @@ class NodeHeartbeatAnswer(msgspec.Struct, frozen=True, kw_only=True):
     time: Moment
 
 
+class NodeSuspicion(msgspec.Struct, frozen=True, kw_only=True):
+    """Suspicion that the speed of a node has changed, from its control encodes.
+
+    The node is suspect since `since`, when two control encodes of the run `run_id` in succession
+    lay outside the usual range of the node. `speed` is the latest speed in multiples of real time,
+    `low` and `high` are the limits of the range, and `ratio` is the speed divided by the usual one.
+    """
+
+    since: Moment
+    run_id: UUID
+    speed: float
+    ratio: float
+    low: float
+    high: float
+
+
 class Node(msgspec.Struct, frozen=True, kw_only=True):
     """A registered worker host.
 
@@ -104,6 +120,9 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
     `heartbeat` is the last heartbeat of the node, which the master received at `heartbeat_at`. Both
     are null if there is none, for example because the agent is that of an earlier release.
+
+    `suspicion` is null unless the node is suspect. It ends with a control encode whose speed is
+    usual or cannot be judged.
     """
 
     id: UUID
@@ -115,6 +134,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     is_draining: bool = False
     heartbeat: NodeHeartbeat | None = None
     heartbeat_at: Moment | None = None
+    suspicion: NodeSuspicion | None = None
 
     @property
     def was_stopped(self) -> bool:

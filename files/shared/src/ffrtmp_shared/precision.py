@@ -82,6 +82,9 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
 
     `ratio` is the last speed divided by the first. If it is below 1, the node has become slower.
     The speeds and the ratio are null while there are fewer than two valid control encodes.
+
+    If `is_unusual`, two control encodes in succession lay outside the usual range of the node, so
+    that its results of the run are degraded. `low` and `high` are the limits of this range.
     """
 
     node: str
@@ -89,6 +92,9 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     first_speed: float | None
     last_speed: float | None
     ratio: float | None
+    is_unusual: bool = False
+    low: float | None = None
+    high: float | None = None
 
 
 class RunPrecision(msgspec.Struct, frozen=True, kw_only=True):

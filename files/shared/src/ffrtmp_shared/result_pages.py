@@ -20,6 +20,7 @@ class RawResultPage(msgspec.Struct, frozen=True, kw_only=True):
     items: tuple[msgspec.Raw, ...]
     next_cursor: str | None
     epoch: str = ""
+    drifts: int = 0
 
 
 class UnreadableResult(NamedTuple):
@@ -64,6 +65,7 @@ def readable_page(page: RawResultPage, guard: ItemGuard) -> ReadablePage:
         items=tuple(results),
         next_cursor=page.next_cursor,
         epoch=page.epoch,
+        drifts=page.drifts,
         unreadable=tuple(unreadable),
     )
 

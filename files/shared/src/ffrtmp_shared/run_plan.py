@@ -34,7 +34,7 @@ class ExpectedDuration(msgspec.Struct, frozen=True, kw_only=True):
 
     It is the sum of the mean durations that the same jobs had on the same nodes in earlier runs,
     for the node that takes longest. If it is null, `reason` explains why. If `is_minimum` is true,
-    more jobs may be added to the run.
+    more jobs may be added to the run, or it has control encodes whose duration is not known.
     """
 
     duration_s: float | None = None
@@ -67,6 +67,9 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
         max_repeats: The maximum number of repeats, or None without a precision.
         control_jobs: The number of control encodes that are certain: the first and the last one of
             each node. Only the first ones are queued at once.
+        control_reason: Why the run has control encodes, or why it has none.
+        control_s: The expected time that the control encodes of a node take in seconds, for the
+            node on which they take longest. None if there are none, or if no node has run any yet.
         total_jobs: The number of jobs that are certain: those queued at once, and the last control
             encodes.
         waiting: The scenarios that no active node can run, which would wait.
@@ -85,6 +88,8 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     repeats: int = 1
     max_repeats: int | None = None
     control_jobs: int = 0
+    control_reason: str = ""
+    control_s: float | None = None
     total_jobs: int = 0
     waiting: tuple[WaitingScenarios, ...] = ()
     omitted_nodes: tuple[OmittedNode, ...] = ()

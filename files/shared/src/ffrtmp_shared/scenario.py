@@ -265,6 +265,25 @@ def stream_faults(kind: str, settings: EncodeSettings) -> list[tuple[str, str]]:
     return found
 
 
+class QualitySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The scores that are measured in addition to VMAF when an output is compared with its source.
+
+    `neg` is VMAF NEG. `ssim` are the SSIM of libvmaf and that of FFmpeg's filter.
+    """
+
+    neg: bool = True
+    psnr: bool = True
+    ssim: bool = True
+    xpsnr: bool = True
+
+
+ALL_SCORES = QualitySettings()
+"""All scores are measured."""
+
+COMPARED_KINDS = ("transcode", "ladder")
+"""The kinds to whose outputs `QualitySettings` apply."""
+
+
 MIN_SPEED = 1e-4
 """The lowest `slowest_speed`. Deadlines are durations divided by it, so it must not be tiny."""
 
@@ -286,7 +305,8 @@ class Scenario(
 
     A `transcode`, a `ladder` or a `decode` is preceded by a warm-up: the same commands run for
     `warm_up_s` seconds, and their output is discarded. `ffmpeg` is one of the FFmpegs that the
-    suite lists. If it is None, the farm's own FFmpeg is used.
+    suite lists. If it is None, the farm's own FFmpeg is used. If `quality` is None, all scores of
+    the output are measured; agents of older releases do not know the field.
     """
 
     name: Line
@@ -300,6 +320,7 @@ class Scenario(
     live: LiveSettings | None = None
     warm_up_s: WarmUp = 0.0
     ffmpeg: FfmpegUnderTest | None = None
+    quality: QualitySettings | None = None
 
     @property
     def encoders(self) -> tuple[EncodeSettings, ...]:
@@ -339,6 +360,9 @@ class Scenario(
         """The kind that a node must list, or None if every node supports the scenario."""
         if self.measures_received:
             return RECEIVED_LIVE
+        if self.quality is not None:
+            # Agents that know these settings also support all that the kinds with them need.
+            return QUALITY_SETTINGS
         if self.encode is not None and self.encode.rate.vmaf is not None:
             return VMAF_TARGET
         return None if self.kind in KINDS_OF_EVERY_NODE else self.kind
@@ -355,6 +379,8 @@ class Scenario(
                 f"a {self.kind} must not have settings in {f}" for f in present if f not in required
             ]
             found += [f"a {self.kind} needs settings in {f}" for f in required if f not in present]
+        if self.quality is not None and self.kind not in COMPARED_KINDS:
+            found.append(f"a {self.kind} must not have settings in quality")
         for settings in self.encoders:
             found += [problem for problem in settings.problems() if problem not in found]
         if self.ladder is not None:
@@ -386,6 +412,12 @@ VMAF_TARGET = "vmaf_target"
 """The capability of agents that can search for a VMAF, in the list of their kinds.
 
 Agents of older releases do not list it either.
+"""
+
+QUALITY_SETTINGS = "quality_settings"
+"""The capability of agents that can omit scores, in the list of their kinds.
+
+Agents of older releases do not list it either. Those that do also search for a VMAF.
 """
 
 _FIELDS = ("encode", "ladder", "decode", "density", "live")

@@ -27,7 +27,7 @@ class Stage(StrEnum):
     QUALITY = "quality"
     """Compare the output with the source."""
     REPORT = "report"
-    """Upload the artifacts and report the result."""
+    """Write and upload the artifacts, and report the result."""
 
 
 TIMED_STAGES = (Stage.ENCODE, Stage.DECODE)

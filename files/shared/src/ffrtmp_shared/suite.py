@@ -14,9 +14,12 @@ from ffrtmp_shared.precision import Precision
 from ffrtmp_shared.rate_point import RatePoint
 from ffrtmp_shared.requirements import Priority, Requirements, WhenUnmet
 from ffrtmp_shared.scenario import (
+    ALL_SCORES,
+    COMPARED_KINDS,
     MIN_SPEED,
     DecodeSettings,
     EncodeSettings,
+    QualitySettings,
     Scenario,
     Source,
     WarmUp,
@@ -90,8 +93,9 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         slowest_speed: See `Scenario`.
         warm_up_s: See `Scenario`.
         precision: The precision that the run should reach, or None for a fixed number of repeats.
+        quality: The scores that are measured in addition to VMAF, for transcodes and ladders.
         control: Whether each node runs control encodes at the beginning and at the end of the run
-            and at intervals in between.
+            and at intervals in between. If it is None, this depends on the planned duration.
     """
 
     name: str
@@ -110,7 +114,8 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     slowest_speed: Annotated[float, Meta(ge=MIN_SPEED, le=1)] = 0.02
     warm_up_s: WarmUp = 1.0
     precision: Precision | None = None
-    control: bool = False
+    control: bool | None = None
+    quality: QualitySettings = ALL_SCORES
 
     def rates(self, encode: SuiteEncode) -> tuple[RatePoint, ...]:
         """Return the rate points of an encode: its own, or those of the suite."""
@@ -145,6 +150,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 slowest_speed=self.slowest_speed,
                 warm_up_s=self.warm_up_s if encode.kind in _WARMED_UP else 0.0,
                 ffmpeg=ffmpeg,
+                quality=self._quality(encode),
                 **settings,
             )
             for source in self.sources
@@ -152,6 +158,11 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             for last, settings in self._variants(encode)
             for ffmpeg in builds or [None]
         ]
+
+    def _quality(self, encode: SuiteEncode) -> QualitySettings | None:
+        """Return the scores that a scenario requests, or None if it requests all of them."""
+        is_compared = encode.kind in COMPARED_KINDS
+        return self.quality if is_compared and self.quality != ALL_SCORES else None
 
     def _variants(self, encode: SuiteEncode) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the last part of the name and the settings of each scenario of an encode."""

@@ -23,6 +23,7 @@ from ffrtmp_shared.scenario import (
     PIXEL_FORMATS,
     FrameRate,
     Pixels,
+    QualitySettings,
     Seconds,
     Threads,
     WarmUp,
@@ -120,6 +121,10 @@ def json_schema() -> dict[str, Any]:
                 "repeats": {"type": "integer", "minimum": 1, "maximum": MAX_REPEATS},
                 "precision": _precision(),
                 "control": {"type": "boolean"},
+                "quality": _an_object(
+                    [],
+                    {name: {"type": "boolean"} for name in QualitySettings.__struct_fields__},
+                ),
                 "slowest_speed": {"type": "number", "minimum": MIN_SPEED, "maximum": 1},
                 "warm_up_s": msgspec.json.schema(WarmUp),
             },

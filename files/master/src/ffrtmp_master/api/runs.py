@@ -1,6 +1,6 @@
 """Runs: planning, creating, reading, canceling and retrying."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
@@ -28,7 +28,8 @@ from ffrtmp_master.queue import operator_actions, pending_jobs
 from ffrtmp_master.runs import expansion, interim_looks, precision_report, run_plan
 from ffrtmp_master.runs.expansion import CreatedRun
 from ffrtmp_master.services import Services
-from ffrtmp_master.store import audit, job_outcomes, runs
+from ffrtmp_master.store import audit, control_speeds, job_outcomes, runs
+from ffrtmp_master.store.control_speeds import NodeDrift
 from ffrtmp_master.store.job_outcomes import JobOutcome
 from ffrtmp_master.store.runs import RunFilter
 from ffrtmp_master.store.unit_of_work import UnitOfWork
@@ -70,7 +71,11 @@ async def create_run(
 
     If a run with the same Idempotency-Key exists, that run is returned with status 200.
     """
-    new_run = await _new_run(request, data, services, idempotency_key)
+    requested = await _new_run(request, data, services, idempotency_key)
+    heard_since = services.liveness.heard_since(services.clock())
+    new_run = await services.reader.read(
+        lambda c: run_plan.with_chosen_controls(c, requested, heard_since)
+    )
 
     def create(work: UnitOfWork) -> CreatedRun:
         created = expansion.create_run(
@@ -186,18 +191,22 @@ async def get_suite(run_id: FromPath[UUID], services: InjectedServices) -> Respo
 async def get_precision(run_id: FromPath[UUID], services: InjectedServices) -> RunPrecision:
     """Return how precisely the speeds in a run were measured, and whether its nodes drifted."""
 
-    def read(connection: Connection) -> tuple[Run, str, Sequence[JobOutcome]]:
+    def read(
+        connection: Connection,
+    ) -> tuple[Run, str, Sequence[JobOutcome], Mapping[str, NodeDrift]]:
         run = runs.get_run(connection, run_id)
         is_remembered = services.suites.is_remembered(run_id)
         text = "" if is_remembered else runs.suite_of(connection, run_id)
-        return run, text, job_outcomes.outcomes_of_run(connection, run_id)
+        found = control_speeds.drifts_of_runs(connection, [run_id])
+        drifts = {node: drift for (_, node), drift in found.items()}
+        return run, text, job_outcomes.outcomes_of_run(connection, run_id), drifts
 
-    run, text, jobs = await services.reader.read(read)
+    run, text, jobs, drifts = await services.reader.read(read)
     outline = await services.suites.outline(run_id, text)
 
     def report() -> RunPrecision:
         target, planned = outline.precision or Precision(), interim_looks.looks_of(outline)
-        return precision_report.precision_report(jobs, target, planned, run.unsettled_nodes)
+        return precision_report.precision_report(jobs, target, planned, run.unsettled_nodes, drifts)
 
     return await services.compute_pool.run(report)
 

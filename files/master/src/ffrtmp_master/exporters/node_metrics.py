@@ -41,13 +41,20 @@ def _states(nodes: Iterable[Node]) -> Iterable[Metric]:
         labels=["node"],
         unit="seconds",
     )
+    suspect = GaugeMetricFamily(
+        "ffrtmp_node_suspect",
+        "1 if the speed of the control encode on the node has left its usual range and not "
+        "returned, otherwise 0",
+        labels=["node"],
+    )
     for node in nodes:
+        suspect.add_metric([node.name], float(node.suspicion is not None))
         if not node.was_stopped:
             up.add_metric([node.name], float(node.state is not NodeState.OFFLINE))
         seen.add_metric([node.name], node.last_seen_at.timestamp())
         for node_state in NodeState:
             state.add_metric([node.name, node_state], float(node.state is node_state))
-    return up, state, seen
+    return up, state, seen, suspect
 
 
 def _conditions(nodes: Iterable[Node], unit_names: Mapping[str, Sequence[str]]) -> Iterable[Metric]:

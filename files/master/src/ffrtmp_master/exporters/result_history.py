@@ -92,6 +92,9 @@ class _Pass(Generic[S]):
         self.begun_at_s = begun_at_s
         self.reader = PageReader()
         self.epoch: str | None = None
+        # The number of drifts when the pass began, and whether it has changed since then.
+        self.drifts: int | None = None
+        self.has_other_verdicts = False
 
 
 class _Reading(Enum):
@@ -103,7 +106,7 @@ class _Reading(Enum):
 
 
 class ResultHistory(Generic[S]):
-    """Reads each result once, and all of them again from time to time.
+    """Reads each result once, and all of them again from time to time or after a drift of a node.
 
     Until a new pass over all results is complete, the summary of the earlier one stays available,
     and new results are added to it. Each refresh reads a limited number of pages of each pass.
@@ -170,7 +173,8 @@ class ResultHistory(Generic[S]):
             yield self._pass.summary
 
     def _is_recount_due(self) -> bool:
-        return self._is_complete and self._clock() - self._pass.begun_at_s >= self._recount_s
+        is_old = self._clock() - self._pass.begun_at_s >= self._recount_s
+        return self._is_complete and (is_old or self._pass.has_other_verdicts)
 
     def _new_pass(self) -> _Pass[S]:
         summary, now_s = self._new_summary(), self._clock()
@@ -219,6 +223,9 @@ class ResultHistory(Generic[S]):
             if into.epoch not in (None, page.epoch):
                 return _Reading.OTHER_EPOCH
             into.epoch = page.epoch
+            if into.drifts is None:
+                into.drifts = page.drifts
+            into.has_other_verdicts |= page.drifts != into.drifts
             with self._lock:
                 found = into.reader.new_results(page)
                 for result in found.readable:

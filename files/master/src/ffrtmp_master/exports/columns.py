@@ -130,6 +130,10 @@ def _verdict_reasons(exported: ExportedResult) -> Value:
     return None if verdict is None else " ".join(reason.code for reason in verdict.reasons)
 
 
+def _cached_values(exported: ExportedResult) -> Value:
+    return " ".join(exported.result.measurement.cached_values) or None
+
+
 def _argv(exported: ExportedResult) -> Value:
     return shlex.join(exported.result.measurement.provenance.argv)
 
@@ -223,6 +227,10 @@ COLUMNS: tuple[Column, ...] = (
     _scenario("density_max_streams", _WHOLE, "density.max_streams"),
     _scenario("live_requested_s", _NUMBER, "live.duration_s"),
     _scenario("live_measure_received", _FLAG, "live.measure_received"),
+    _scenario("quality_neg", _FLAG, "quality.neg"),
+    _scenario("quality_psnr", _FLAG, "quality.psnr"),
+    _scenario("quality_ssim", _FLAG, "quality.ssim"),
+    _scenario("quality_xpsnr", _FLAG, "quality.xpsnr"),
     # The clip.
     _clip("source_codec", _TEXT, "codec"),
     _clip("source_width_px", _WHOLE, "width"),
@@ -279,6 +287,7 @@ COLUMNS: tuple[Column, ...] = (
     _quality("xpsnr_cb_db", _NUMBER),
     _quality("xpsnr_cr_db", _NUMBER),
     _quality("alignment_offset", _WHOLE),
+    Column("cached_values", _TEXT, _cached_values),
     # Densities.
     _density("density_limit", _TEXT, "limit"),
     _density("power_w", _NUMBER),

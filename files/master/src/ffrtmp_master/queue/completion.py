@@ -9,6 +9,7 @@ from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.states import JobState
 
 from ffrtmp_master.queue import leases, transitions
+from ffrtmp_master.queue.control_results import record_control
 from ffrtmp_master.queue.requests import RecordFailure, RecordResult, ReportOutcome
 from ffrtmp_master.queue.retries import backoff_s, end_attempt
 from ffrtmp_master.settings import Settings
@@ -102,6 +103,7 @@ def record_result(work: UnitOfWork, request: RecordResult, uploaded: Uploaded) -
         )
     )
     work.effects.results += 1
+    record_control(work, job, request.node, request.measurement)
     job.failure = job.lease_expires_at = job.slot = None
     transitions.transition(work, job, JobState.SUCCEEDED, "result stored")
     return ReportOutcome(JobState.SUCCEEDED)

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from ffrtmp_shared.node_models import Registration
 from ffrtmp_shared.requirements import Requirements
-from ffrtmp_shared.scenario import RECEIVED_LIVE, VMAF_TARGET
+from ffrtmp_shared.scenario import QUALITY_SETTINGS, RECEIVED_LIVE, VMAF_TARGET
 from sqlalchemy import Connection
 
 from ffrtmp_master.settings import DEFAULT_MAX_REQUIREMENT_SETS
@@ -43,6 +43,7 @@ _KIND_NEEDS = {
         "(an RTMP server, and an agent of this release)"
     ),
     VMAF_TARGET: "support for rate points with vmaf (an agent of this release)",
+    QUALITY_SETTINGS: "support for suites with quality (an agent of this release)",
 }
 """Descriptions of capabilities in the list of kinds that are not kinds."""
 

@@ -17,7 +17,7 @@ from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.runs import control_encodes, interim_looks
 from ffrtmp_master.runs.confidence_interval import repeats_needed
 from ffrtmp_master.runs.suite_outline import SuiteOutline
-from ffrtmp_master.store import job_outcomes, nodes, runs
+from ffrtmp_master.store import control_speeds, job_outcomes, nodes, runs
 from ffrtmp_master.store.errors import NotFoundError
 from ffrtmp_master.store.job_outcomes import JobOutcome
 from ffrtmp_master.store.rows import JobRow
@@ -119,9 +119,9 @@ def add_repeats(
         random.Random(f"{run.seed} {due.node} {len(outcomes)}").shuffle(to_repeat)  # noqa: S311
         new_jobs = _repeats(work, outcomes, to_repeat, policy)
         reason = "the median is not precise enough"
-        if not new_jobs and control_encodes.is_missing_at_end(outcomes, last_control_at):
-            new_jobs = [_control(work, outcomes, policy, catalog, None)]
-            reason = "last control encode"
+        if not new_jobs:
+            reason = _reason_for_control(work.connection, due, outcomes, last_control_at)
+            new_jobs = [_control(work, outcomes, policy, catalog, None)] if reason else []
     if new_jobs:
         transitions.enqueue(work, new_jobs, reason)
         if new_jobs[0].scenario == _CONTROL:
@@ -131,6 +131,21 @@ def add_repeats(
     runs.settle_nodes(work.connection, due.run_id, still_unsettled)
     # Because it gets no further jobs on this node, the run may be finished.
     work.job_ended(due.run_id)
+
+
+def _reason_for_control(
+    connection: Connection,
+    due: RunDueForRepeats,
+    outcomes: Sequence[JobOutcome],
+    last_at: datetime | None,
+) -> str:
+    """Return why a node needs another control encode at its end of a run; empty if it does not."""
+    if control_encodes.is_missing_at_end(outcomes, last_at):
+        return "last control encode"
+    sides = control_speeds.sides_of_run(connection, due.run_id, due.node)
+    if last_at is not None and control_encodes.is_unconfirmed(outcomes, sides):
+        return "the speed of the last control encode is unusual for the node"
+    return ""
 
 
 def _busy_nodes(connection: Connection, run_id: UUID) -> set[str]:

@@ -1,7 +1,8 @@
 """Control encodes: the same encode at the start, at intervals and at the end of a run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from ffrtmp_shared import control_encode
 from ffrtmp_shared.node_models import Node
@@ -67,6 +68,21 @@ def is_missing_at_end(jobs: Sequence[JobOutcome], last_at: datetime | None) -> b
         return False
     newest = max(jobs, key=lambda job: (job.created_at, job.job_id))
     return count_controls(jobs) < MIN_CONTROLS or not is_control(newest)
+
+
+def is_unconfirmed(jobs: Sequence[JobOutcome], sides: Mapping[UUID, int | None]) -> bool:
+    """Return whether a node needs a control encode that confirms the last one.
+
+    It needs one if the last control encode lies outside the usual range, and the one before does
+    not. Two that lie outside on different sides show a noise that a third one would not explain.
+
+    Args:
+        jobs: The jobs of a run on the node.
+        sides: The sides of those control encodes that were compared with the range, by job.
+    """
+    controls = sorted(filter(is_control, jobs), key=lambda job: (job.created_at, job.job_id))
+    last, before = ([sides.get(job.job_id) for job in controls[::-1]] + [None, None])[:2]
+    return bool(last) and not before
 
 
 def _required(node: str) -> Requirements:

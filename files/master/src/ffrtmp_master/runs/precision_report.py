@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ffrtmp_shared.precision import (
     Drift,
@@ -19,6 +19,7 @@ from ffrtmp_master.runs.confidence_interval import (
     interval_of_median,
     is_precise,
 )
+from ffrtmp_master.store.control_speeds import NodeDrift
 from ffrtmp_master.store.job_outcomes import JobOutcome
 
 
@@ -27,6 +28,7 @@ def precision_report(
     precision: Precision,
     looks: tuple[Look, ...],
     unsettled: Collection[str],
+    drifts: Mapping[str, NodeDrift],
 ) -> RunPrecision:
     """Return the precision of the median speed of each scenario on each node.
 
@@ -37,6 +39,7 @@ def precision_report(
         precision: The requested precision.
         looks: The looks of each scenario; empty if the suite requests no precision.
         unsettled: The nodes that may get further jobs.
+        drifts: The drifts that the control encodes have confirmed, by node.
 
     Returns:
         The report.
@@ -56,7 +59,8 @@ def precision_report(
             for (node, scenario), members in sorted(groups.items())
         ),
         drifts=tuple(
-            _drift(node, control_jobs) for node, control_jobs in sorted(controls_by_node.items())
+            _drift(node, control_jobs, drifts.get(node))
+            for node, control_jobs in sorted(controls_by_node.items())
         ),
     )
 
@@ -104,7 +108,7 @@ def _state(
     return MedianState.PRECISE if is_narrow else MedianState.UNSTABLE
 
 
-def _drift(node: str, control_jobs: Sequence[JobOutcome]) -> Drift:
+def _drift(node: str, control_jobs: Sequence[JobOutcome], confirmed: NodeDrift | None) -> Drift:
     in_order = sorted(control_jobs, key=lambda job: (job.created_at, job.job_id))
     speeds = [job.speed for job in in_order if job.speed is not None]
     if len(speeds) < 2:  # noqa: PLR2004 - a drift needs two values
@@ -115,6 +119,9 @@ def _drift(node: str, control_jobs: Sequence[JobOutcome]) -> Drift:
         first_speed=speeds[0],
         last_speed=speeds[-1],
         ratio=_ratio(speeds[-1], speeds[0]),
+        is_unusual=confirmed is not None,
+        low=confirmed.low if confirmed else None,
+        high=confirmed.high if confirmed else None,
     )
 
 

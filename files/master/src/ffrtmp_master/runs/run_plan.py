@@ -1,14 +1,17 @@
 """Plan of a run: the jobs that a suite would queue now, without queueing them."""
 
+from dataclasses import replace
 from datetime import datetime
 
+import msgspec
 from ffrtmp_shared.run_plan import ExpectedDuration, RunPlan, RunWithKey, SuiteFile
 from ffrtmp_shared.suite import Suite
 from sqlalchemy import Connection
 
 from ffrtmp_master.runs import control_encodes
+from ffrtmp_master.runs.control_choice import choose_controls, stated_choice
 from ffrtmp_master.runs.expansion import NewRun
-from ffrtmp_master.runs.expected_duration import expected_duration
+from ffrtmp_master.runs.expected_duration import PlannedDurations
 from ffrtmp_master.runs.placement import place_suite
 from ffrtmp_master.store import nodes, runs, sources
 
@@ -38,7 +41,11 @@ def plan_run(connection: Connection, request: NewRun, seen_since: datetime) -> R
             return _existing_plan(connection, request, existing, files)
     known = nodes.list_all(connection, seen_since)
     placement = place_suite(request.placed_suite, known)
-    with_controls = control_encodes.nodes_with(known, placement.nodes) if suite.control else []
+    durations = PlannedDurations(connection, suite, placement)
+    choice = choose_controls(suite, durations)
+    with_controls = (
+        control_encodes.nodes_with(known, placement.nodes) if choice.has_controls else []
+    )
     jobs = len(placement.items) * suite.repeats + len(with_controls)
     control_jobs = control_encodes.MIN_CONTROLS * len(with_controls)
     return RunPlan(
@@ -49,13 +56,41 @@ def plan_run(connection: Connection, request: NewRun, seen_since: datetime) -> R
         repeats=suite.repeats,
         max_repeats=suite.precision.max_repeats if suite.precision else None,
         control_jobs=control_jobs,
+        control_reason=choice.reason,
+        control_s=durations.control_s(with_controls),
         total_jobs=jobs + control_jobs - len(with_controls),
         waiting=placement.waiting,
         omitted_nodes=placement.omitted,
         when_unmet=request.suite.when_unmet,
         files=files,
-        expected=expected_duration(connection, suite, placement, with_controls),
+        expected=durations.expected(with_controls),
     )
+
+
+def with_chosen_controls(connection: Connection, request: NewRun, seen_since: datetime) -> NewRun:
+    """Return a request whose suite states whether the run has control encodes, as in its plan.
+
+    It is determined before the transaction that creates the run, because it may require reading
+    the jobs of several runs. A request is returned unchanged if its run already exists, or if its
+    suite alone determines the choice.
+
+    Args:
+        connection: A connection to the database.
+        request: The requested run.
+        seen_since: The earliest last-seen time with which a node counts as online.
+
+    Raises:
+        UnprocessableError: The farm cannot run the suite.
+    """
+    suite = request.suite
+    if stated_choice(suite) is not None:
+        return request
+    key = request.key
+    if key is not None and runs.by_key(connection, request.created_by, key) is not None:
+        return request
+    placement = place_suite(request.placed_suite, nodes.list_all(connection, seen_since))
+    choice = choose_controls(suite, PlannedDurations(connection, suite, placement))
+    return replace(request, suite=msgspec.structs.replace(suite, control=choice.has_controls))
 
 
 def _existing_plan(

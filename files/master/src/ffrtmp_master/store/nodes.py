@@ -4,12 +4,12 @@ from datetime import datetime
 from uuid import UUID
 
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.node_models import Node, NodeHeartbeat, Registration
+from ffrtmp_shared.node_models import Node, NodeHeartbeat, NodeSuspicion, Registration
 from ffrtmp_shared.states import NodeState
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
 from ffrtmp_master.store.errors import NotFoundError
-from ffrtmp_master.store.schema import nodes
+from ffrtmp_master.store.schema import control_speeds, nodes
 
 
 def register(connection: Connection, registration: Registration, now: datetime) -> UUID:
@@ -134,13 +134,52 @@ def get_node(connection: Connection, name: str, seen_since: datetime) -> Node:
     Raises:
         NotFoundError: The node does not exist.
     """
-    return _node(get_node_row(connection, name), seen_since)
+    row = connection.execute(_with_suspicions().where(nodes.c.name == name)).first()
+    if row is None:
+        raise NotFoundError(f"there is no node {name}")
+    return _node(row, seen_since)
 
 
 def list_all(connection: Connection, seen_since: datetime) -> tuple[Node, ...]:
     """Return all nodes, sorted by name. Nodes that were not seen since `seen_since` are offline."""
-    rows = connection.execute(select(nodes).order_by(nodes.c.name))
+    rows = connection.execute(_with_suspicions().order_by(nodes.c.name))
     return tuple(_node(row, seen_since) for row in rows)
+
+
+def _with_suspicions() -> Select[tuple[object, ...]]:
+    """Return the query for nodes, each with its last control encode since its registration."""
+    last_id = (
+        select(func.max(control_speeds.c.id))
+        .where(control_speeds.c.node == nodes.c.name)
+        .correlate(nodes)
+        .scalar_subquery()
+    )
+    return select(
+        nodes,
+        control_speeds.c.speed,
+        control_speeds.c.low,
+        control_speeds.c.usual,
+        control_speeds.c.high,
+        control_speeds.c.suspect_since,
+        control_speeds.c.suspect_run_id,
+    ).outerjoin_from(
+        nodes,
+        control_speeds,
+        (control_speeds.c.id == last_id) & (control_speeds.c.stored_at >= nodes.c.registered_at),
+    )
+
+
+def _suspicion(row: Row[tuple[object, ...]]) -> NodeSuspicion | None:
+    if row.suspect_since is None:
+        return None
+    return NodeSuspicion(
+        since=row.suspect_since,
+        run_id=row.suspect_run_id,
+        speed=row.speed,
+        ratio=row.speed / row.usual,
+        low=row.low,
+        high=row.high,
+    )
 
 
 def _node(row: Row[tuple[object, ...]], seen_since: datetime) -> Node:
@@ -155,4 +194,5 @@ def _node(row: Row[tuple[object, ...]], seen_since: datetime) -> Node:
         is_draining=row.state == NodeState.DRAINING,
         heartbeat=row.heartbeat,
         heartbeat_at=row.heartbeat_at,
+        suspicion=_suspicion(row),
     )

@@ -1,16 +1,29 @@
-"""Queries for results, which never change after they are stored."""
+"""Queries for results, which never change after they are stored.
 
-from collections.abc import Sequence
+The verdict of a result also depends on the control encodes of its node in its run, which may follow
+it. It is added here, so that all readers get the same verdict.
+"""
+
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
+import msgspec
+from ffrtmp_shared.measurement import Measurement
 from ffrtmp_shared.models import Result, ResultPage
+from ffrtmp_shared.verdict import Verdict, VerdictReason, VerdictState
 from sqlalchemy import Connection, Row, select, tuple_
 
+from ffrtmp_master.store import control_speeds
+from ffrtmp_master.store.control_speeds import NodeDrift
 from ffrtmp_master.store.epochs import Mark, read_history
 from ffrtmp_master.store.positions import Position, below_horizon, position_columns
 from ffrtmp_master.store.schema import results
 
 _PLACE = position_columns(results)
+_MAX_REASONS = 64
+
+NODE_DRIFT = "node-drift"
+"""The reason of the verdict on the results of a node that changed before or during their run."""
 
 
 def page_of_results(
@@ -40,11 +53,12 @@ def page_of_results(
     rows = connection.execute(query).all()
     last = rows[limit - 1] if len(rows) > limit else None
     return ResultPage(
-        items=tuple(result_of(row) for row in rows[:limit]),
+        items=tuple(_results_of(connection, rows[:limit])),
         next_cursor=None
         if last is None
         else history.cursor_at(Position(last.transaction_id, last.sequence)),
         epoch=history.current,
+        drifts=control_speeds.count_drifts(connection),
     )
 
 
@@ -75,11 +89,20 @@ def between_positions(
         query = query.where(results.c.run_id == run_id)
     rows = connection.execute(query).all()
     end = Position(rows[-1].transaction_id, rows[-1].sequence) if rows else after
-    return [result_of(row) for row in rows], end
+    return _results_of(connection, rows), end
 
 
-def result_of(row: Row[tuple[object, ...]]) -> Result:
-    """Convert a row to the wire type."""
+def _results_of(connection: Connection, rows: Sequence[Row[tuple[object, ...]]]) -> list[Result]:
+    """Convert rows to the wire type, with the drifts of their nodes in their verdicts."""
+    run_ids = {row.run_id for row in rows if row.run_id is not None}
+    drifts = control_speeds.drifts_of_runs(connection, run_ids) if run_ids else {}
+    return [_result_of(row, drifts) for row in rows]
+
+
+def _result_of(
+    row: Row[tuple[object, ...]], drifts: Mapping[tuple[UUID, str], NodeDrift]
+) -> Result:
+    drift = drifts.get((row.run_id, row.node))
     return Result(
         id=row.id,
         run_id=row.run_id,
@@ -88,7 +111,27 @@ def result_of(row: Row[tuple[object, ...]]) -> Result:
         node=row.node,
         repeat=row.repeat,
         scenario=row.scenario,
-        measurement=row.measurement,
+        measurement=row.measurement if drift is None else _degraded(row.measurement, drift),
         artifacts=row.artifacts,
         stored_at=row.stored_at,
+    )
+
+
+def _degraded(measurement: Measurement, drift: NodeDrift) -> Measurement:
+    """Return a measurement with the verdict of a node that drifted. An invalid one stays so."""
+    verdict = measurement.verdict or Verdict(state=VerdictState.VALID)
+    is_invalid = verdict.state is VerdictState.INVALID
+    reason = VerdictReason(
+        code=NODE_DRIFT,
+        detail=(
+            f"control encodes of the node ran at {drift.speed:.3g} x real time in this run, "
+            f"outside the usual {drift.low:.3g} to {drift.high:.3g} x"
+        ),
+    )
+    return msgspec.structs.replace(
+        measurement,
+        verdict=Verdict(
+            state=VerdictState.INVALID if is_invalid else VerdictState.DEGRADED,
+            reasons=(*verdict.reasons[: _MAX_REASONS - 1], reason),
+        ),
     )

@@ -104,6 +104,38 @@ class NewResult(msgspec.Struct, frozen=True, kw_only=True):
     stored_at: datetime
 
 
+class ControlSpeed(NamedTuple):
+    """The columns of a stored speed that the next control encode of the node is compared with."""
+
+    run_id: UUID
+    version: int
+    ffmpeg_sha256: str
+    speed: float
+    side: int | None
+    suspect_since: datetime | None
+    suspect_run_id: UUID | None
+
+
+class NewControlSpeed(NamedTuple):
+    """A row of the table `control_speeds` that is to be stored."""
+
+    run_id: UUID
+    node: str
+    job_id: UUID
+    version: int
+    ffmpeg_sha256: str
+    speed: float
+    duration_s: float | None
+    stored_at: datetime
+    low: float | None = None
+    usual: float | None = None
+    high: float | None = None
+    side: int | None = None
+    is_drift: bool = False
+    suspect_since: datetime | None = None
+    suspect_run_id: UUID | None = None
+
+
 class HeldJob(NamedTuple):
     """The columns of a leased or running job that a claim needs."""
 

@@ -305,6 +305,42 @@ results = Table(
     sqlite_autoincrement=True,
 )
 
+_IS_DRIFT = text("is_drift")
+
+# The valid and degraded results of control encodes that had their node to themselves. Like results,
+# they are kept.
+control_speeds = Table(
+    "control_speeds",
+    metadata,
+    Column("id", _GENERATED, primary_key=True),
+    Column("run_id", Uuid, nullable=False),
+    Column("node", _NAME, nullable=False),
+    Column("job_id", Uuid, nullable=False),
+    # The version of the control encode and the FFmpeg that ran it. Only speeds with the same ones
+    # are comparable.
+    Column("version", Integer, nullable=False),
+    Column("ffmpeg_sha256", _DIGEST, nullable=False),
+    Column("speed", Double, nullable=False),
+    # The duration of the job with all its steps, in seconds.
+    Column("duration_s", Double),
+    Column("stored_at", UtcDateTime, nullable=False),
+    # The usual range of the node when the speed was stored, its center, and the side of the range
+    # on which the speed lies. NULL if the history of the node was too short.
+    Column("low", Double),
+    Column("usual", Double),
+    Column("high", Double),
+    Column("side", SmallInteger),
+    # Whether the speed confirms that the node has changed, so that its results of the run are
+    # degraded.
+    Column("is_drift", Boolean, nullable=False),
+    # The time since which the node is suspect after this control encode, and the run at that time.
+    Column("suspect_since", UtcDateTime),
+    Column("suspect_run_id", Uuid),
+    Index("ix_control_speeds_node_id", "node", "id"),
+    Index("ix_control_speeds_drifts", "run_id", sqlite_where=_IS_DRIFT, postgresql_where=_IS_DRIFT),
+    sqlite_autoincrement=True,
+)
+
 artifacts = Table(
     "artifacts",
     metadata,

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -42,6 +43,7 @@ from ffrtmp_worker.inputs.download import DownloadLimits, UrlAccess
 from ffrtmp_worker.inputs.fetcher import SourceFetcher
 from ffrtmp_worker.inputs.ffmpeg_build import BuildCache
 from ffrtmp_worker.kinds.steps.attempt import ENCODE_LOG_NAME, Attempt, Tools
+from ffrtmp_worker.measure.series import Series
 
 _log = logging.getLogger(__name__)
 
@@ -201,13 +203,14 @@ class Agent:
             ),
             report=self._reporter(claim, lease),
             stop_reason=partial(self._stop_reason, lease),
+            is_exclusive=claim.job.exclusive,
         )
         try:
             measured = kinds.run_attempt(self._builds.tools_for(attempt, client))
             measured = conforming_measurement(msgspec.to_builtins(measured))
             measured = _with_node_use(measured, is_exclusive=claim.job.exclusive)
-            series_file.write_series_file(attempt.series, folder)
-            scores_file.write_score_files(folder)
+            attempt.enter(Stage.REPORT)
+            _write_artifacts(attempt.series, folder)
         except AttemptFailedError as error:
             return error.failure
         except UnrepresentableError as error:
@@ -288,6 +291,16 @@ class Agent:
         self._spool.add(_spooled_report(claim, outcome, described), files, claim.artifact_bytes_max)
         ended = outcome.failure_class if isinstance(outcome, Failure) else "measured"
         _log.info("attempt ended: %s", ended, extra={"job": claim.job.id})
+
+
+def _write_artifacts(series: Series, folder: Path) -> None:
+    """Write the series and the scores of every frame, each with a program of its own."""
+    with ThreadPoolExecutor(max_workers=2) as programs:
+        for written in (
+            programs.submit(series_file.write_series_file, series, folder),
+            programs.submit(scores_file.write_score_files, folder),
+        ):
+            written.result()
 
 
 def _with_node_use(measured: Measurement, *, is_exclusive: bool) -> Measurement:

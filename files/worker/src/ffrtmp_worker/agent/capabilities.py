@@ -12,7 +12,12 @@ import psutil
 from ffrtmp_shared.credentials import ClientCertificate
 from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.node_models import NodeFacts, Registration
-from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE, RECEIVED_LIVE, VMAF_TARGET
+from ffrtmp_shared.scenario import (
+    KINDS_OF_EVERY_NODE,
+    QUALITY_SETTINGS,
+    RECEIVED_LIVE,
+    VMAF_TARGET,
+)
 from ffrtmp_shared.value_rules import clean_text
 
 from ffrtmp_worker.agent.settings import AgentSettings
@@ -22,8 +27,9 @@ from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.kinds.steps.probe_cache import ProbeCache
 from ffrtmp_worker.kinds.steps.stream_cost import Prices
 from ffrtmp_worker.measure.calibration import Calibration
-from ffrtmp_worker.measure.complexity import ComplexityCache
 from ffrtmp_worker.measure.environment import cpu_model
+from ffrtmp_worker.measure.measurement_cache import MeasurementCache
+from ffrtmp_worker.measure.output import file_sha256
 from ffrtmp_worker.measure.rtmp_stat import StatPage
 
 _MAX_FACT = 1024
@@ -57,7 +63,8 @@ def proved_encoders(ffmpeg: Path) -> frozenset[str]:
 def find_tools(settings: AgentSettings) -> Tools:
     """Identify the programs and services that this node uses for measurements.
 
-    Raises UnusableFfmpegError if an FFmpeg binary cannot be identified.
+    Raises UnusableFfmpegError if an FFmpeg binary cannot be identified, and OSError if ffprobe
+    cannot be read.
     """
     quality_build = build_info.identify_build(settings.quality_ffmpeg)
     return Tools(
@@ -78,7 +85,8 @@ def find_tools(settings: AgentSettings) -> Tools:
         received_max_bytes=settings.received_max_bytes,
         max_packets=settings.source_max_packets,
         calibration=Calibration(settings.cache_dir, settings.quality_ffmpeg, quality_build.sha256),
-        content_notes=ComplexityCache(settings.cache_dir, quality_build.sha256),
+        ffprobe_sha256=file_sha256(settings.ffprobe),
+        measurements=MeasurementCache(settings.cache_dir, settings.measurement_cache_max_bytes),
         probe_cache=ProbeCache(settings.cache_dir),
         prices=Prices(
             currency=settings.currency,
@@ -116,6 +124,7 @@ def registration(settings: AgentSettings, found: Tools) -> Registration:
         kinds=(
             *KINDS_OF_EVERY_NODE,
             VMAF_TARGET,
+            QUALITY_SETTINGS,
             *(() if found.rtmp_url is None else ("live", RECEIVED_LIVE)),
         ),
         ffmpeg_under_test=settings.allow_ffmpeg_under_test,

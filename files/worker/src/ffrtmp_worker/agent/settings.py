@@ -8,6 +8,7 @@ from ffrtmp_shared.constrained_types import Amount, Count, Currency, MasterUrl, 
 from msgspec import Meta
 
 from ffrtmp_worker.inputs.address_policy import parse_networks
+from ffrtmp_worker.measure.measurement_cache import DEFAULT_MAX_BYTES
 
 RTMP_URL = r"^rtmp://([A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(:[0-9]{1,5})?/[A-Za-z0-9_-]{1,64}$(?!\n)"
 """Pattern for the URL of an RTMP application, such as `rtmp://media1:1935/live`.
@@ -35,7 +36,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     Each slot has its own folder below `work_dir` and `spool_dir`. All slots of the node share the
     sources in `cache_dir`. If less than `min_free_bytes` are free in `work_dir`, an attempt fails
-    with the failure class of the node.
+    with the failure class of the node. `cache_dir` also contains what was measured of known sources
+    and outputs, up to `measurement_cache_max_bytes`; 0 means that everything is measured each time.
 
     `ffmpeg` is the FFmpeg under test. `quality_ffmpeg` is an FFmpeg with libvmaf and may be the
     same file. If `allow_ffmpeg_under_test` is true, jobs may provide their own FFmpeg, which then
@@ -71,6 +73,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     spool_dir: Path
     cache_dir: Path
     cache_max_bytes: Count = 20_000_000_000
+    measurement_cache_max_bytes: Count = DEFAULT_MAX_BYTES
     ffmpeg: Path
     ffprobe: Path
     quality_ffmpeg: Path

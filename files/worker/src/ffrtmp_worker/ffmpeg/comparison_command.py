@@ -1,5 +1,6 @@
 """FFmpeg's argument lists that compare pictures, to measure quality or to check the metrics."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +14,13 @@ VMAF_4K_MODEL = "vmaf_4k_v0.6.1"
 
 
 def compare(
-    ffmpeg: Path, *, distorted: str, reference: str, graph: str, thumbnails: tuple[str, str]
+    ffmpeg: Path,
+    *,
+    distorted: str,
+    reference: str,
+    graph: str,
+    scores: Sequence[str],
+    thumbnails: tuple[str, str],
 ) -> list[str]:
     """Return the command of the quality pass, which compares two files by frame number.
 
@@ -21,7 +28,8 @@ def compare(
         ffmpeg: The FFmpeg to use, with libvmaf.
         distorted: The output of the encode.
         reference: The source.
-        graph: The filter graph, with the outputs v, s and x (scores), d2 and r2 (thumbnails).
+        graph: The filter graph, with the outputs `scores`, d2 and r2 (thumbnails).
+        scores: The outputs of the graph that have scores.
         thumbnails: The files that receive raw gray thumbnails of every frame of `distorted` and of
             `reference`.
     """
@@ -30,7 +38,7 @@ def compare(
         *input_guard(), "-noautorotate", "-i", distorted,
         *input_guard(), "-noautorotate", "-i", reference,
         "-filter_complex", graph,
-        *(word for label in ("[v]", "[s]", "[x]")
+        *(word for label in scores
           for word in ("-map", label, "-fps_mode", "passthrough", "-f", "null", "-")),
         "-map", "[d2]", "-fps_mode", "passthrough", "-f", "rawvideo", thumbnails[0],
         "-map", "[r2]", "-fps_mode", "passthrough", "-f", "rawvideo", thumbnails[1],

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
+import msgspec
 from ffrtmp_shared.failure_classes import FailureClass
-from ffrtmp_shared.measurement import Measurement
+from ffrtmp_shared.measurement import MAX_CACHE_NOTES, Measurement
 
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.kinds import decode, density, ladder, live, transcode
@@ -29,4 +30,13 @@ def run_attempt(attempt: Attempt) -> Measurement:
             FailureClass.INVALID_SETTINGS,
             f"unknown kind {attempt.scenario.kind!r}; use one of {', '.join(sorted(KINDS))}",
         )
-    return with_verdict(kind(attempt))
+    return with_verdict(_with_cache_record(kind(attempt), attempt))
+
+
+def _with_cache_record(measured: Measurement, attempt: Attempt) -> Measurement:
+    record = attempt.cache_record
+    return msgspec.structs.replace(
+        measured,
+        cached_values=tuple(record.values[:MAX_CACHE_NOTES]),
+        cache_faults=tuple(record.faults[:MAX_CACHE_NOTES]),
+    )

@@ -9,7 +9,7 @@ from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command
 from ffrtmp_worker.kinds.steps.attempt import Attempt
 from ffrtmp_worker.kinds.steps.output_check import check_output
-from ffrtmp_worker.kinds.steps.preparation import prepare_source
+from ffrtmp_worker.kinds.steps.preparation import SourceClip, prepare_source
 from ffrtmp_worker.kinds.steps.timed_run import run_timed, sum_measurements, warm_up
 from ffrtmp_worker.measure import quality
 from ffrtmp_worker.measure.quality import Clip
@@ -68,11 +68,13 @@ def _commands(attempt: Attempt, settings: LadderSettings, source: Clip) -> list[
 def _rendition(
     attempt: Attempt,
     rendition: Rendition,
-    source: Clip,
+    source: SourceClip,
     number: int,
     cost: EncodeMeasurement | None,
 ) -> RenditionMeasurement:
-    output, compared = check_output(attempt, rendition.encode, source, _output(number))
+    output, compared = check_output(
+        attempt, rendition.encode, source, _output(number), f"renditions.{rendition.name}."
+    )
     scores = attempt.folder / quality.LOG_NAME
     if scores.exists():
         # The next rendition would overwrite the file.

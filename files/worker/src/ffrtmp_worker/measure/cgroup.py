@@ -1,5 +1,7 @@
 """Effects of resource limits on this slot, read from the counters of its control group."""
 
+import math
+import os
 from pathlib import Path
 
 import msgspec
@@ -90,6 +92,16 @@ def quota_cpus(own: Path = _OWN, cgroups: Path = _CGROUPS) -> float | None:
     # In a container, the root of the hierarchy is the group of the container.
     groups = [folder, *(parent for parent in folder.parents if parent.is_relative_to(cgroups))]
     return min((quota for quota in map(_quota, groups) if quota is not None), default=None)
+
+
+def usable_cpus(own: Path = _OWN, cgroups: Path = _CGROUPS) -> int:
+    """Return the number of CPUs that this process can keep busy: its affinity, within its quota.
+
+    The affinity includes the CPUs that the slot's service allows.
+    """
+    cpus = len(os.sched_getaffinity(0))
+    quota = quota_cpus(own, cgroups)
+    return cpus if quota is None else max(min(cpus, math.ceil(quota)), 1)
 
 
 def unified_group(own: Path = _OWN, cgroups: Path = _CGROUPS) -> Path | None:

@@ -10,11 +10,14 @@ from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.ffmpeg import command, process
 from ffrtmp_worker.ffmpeg.probe import VideoProbe
-from ffrtmp_worker.measure.json_cache import JsonCache
+from ffrtmp_worker.measure.measurement_cache import measurement_key
 
 _LONGEST_S = 10.0
 """Duration of the sequences in ITU-T P.910, in seconds. Only the start of a longer source is
 analyzed, because the analysis of a whole film would take longer than its encodes."""
+
+_VERSION = 1
+"""Version of the computation of a complexity."""
 
 _DEADLINE_S = 600.0
 # FFmpeg creates the filter graph twice. The first graph receives no frames, but prints a summary.
@@ -67,26 +70,14 @@ def measure_complexity(
     )
 
 
-class ComplexityCache:
-    """Cache of complexities in a folder, by the digests of the source's content and of FFmpeg."""
+def complexity_key(sha256: str, ffmpeg_sha256: str) -> str:
+    """Return the key of a complexity in the node's cache.
 
-    def __init__(self, folder: Path | None, ffmpeg_sha256: str = "") -> None:
-        """Store the cache in `folder`. If it is None, nothing is cached."""
-        self._files = JsonCache(folder, Complexity)
-        self._ffmpeg_sha256 = ffmpeg_sha256
-
-    def get_or_measure(
-        self, sha256: str, measure: Callable[[], Complexity | Unavailable]
-    ) -> Complexity | Unavailable:
-        """Return the cached complexity of the source with this digest, or measure and cache it."""
-        name = f"content-{sha256}-{self._ffmpeg_sha256}"
-        cached = self._files.load(name)
-        if cached is not None:
-            return cached
-        found = measure()
-        if isinstance(found, Complexity):
-            self._files.store(name, found)
-        return found
+    Args:
+        sha256: The digest of the source's content.
+        ffmpeg_sha256: The digest of the FFmpeg that analyzes it.
+    """
+    return measurement_key("complexity", _VERSION, sha256, ffmpeg_sha256)
 
 
 def source_measurement(probe: VideoProbe, content: Complexity | Unavailable) -> SourceMeasurement:

@@ -38,8 +38,19 @@ def source_problems(source: VideoProbe) -> list[str]:
     return found
 
 
+def file_sha256(file: Path) -> str:
+    """Return the digest of a file, in hexadecimal. Raises OSError if it cannot be read."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
 def measure_output(
-    file: Path, probe: VideoProbe, *, requested_kbps: int | None, decoded_sha256: str
+    file: Path,
+    probe: VideoProbe,
+    *,
+    requested_kbps: int | None,
+    sha256: str,
+    decoded_sha256: str,
 ) -> OutputMeasurement:
     """Return the figures of an output.
 
@@ -47,13 +58,12 @@ def measure_output(
         file: The output.
         probe: The properties of the output's video.
         requested_kbps: The bit rate of the scenario in units of 1,000 bit/s, if it has one.
+        sha256: The digest of the file.
         decoded_sha256: The digest of the decoded frames.
 
     Raises:
         OSError: The file cannot be read.
     """
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
     bitrate_kbps = probe.video_bytes * 8 / 1000 / probe.duration_s
     return OutputMeasurement(
         codec=probe.codec,
@@ -66,7 +76,7 @@ def measure_output(
         file_bytes=file.stat().st_size,
         video_bytes=probe.video_bytes,
         video_bitrate_kbps=bitrate_kbps,
-        sha256=digest,
+        sha256=sha256,
         peak_bitrate_kbps=(
             Unavailable(reason="the clip is shorter than a second")
             if probe.peak_second_bytes is None

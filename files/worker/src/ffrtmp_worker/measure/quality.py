@@ -4,12 +4,13 @@ import errno
 import os
 import shutil
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
 import numpy as np
 from ffrtmp_shared.measurement import QualityMeasurement
+from ffrtmp_shared.scenario import ALL_SCORES, QualitySettings
 from ffrtmp_shared.unavailable import Cause, Unavailable
 from numpy.typing import NDArray
 
@@ -17,7 +18,12 @@ from ffrtmp_worker.ffmpeg import comparison_command, process
 from ffrtmp_worker.ffmpeg.probe import Colour, VideoProbe, is_same_rate
 from ffrtmp_worker.measure.calibration import Calibration, CalibrationFailedError
 from ffrtmp_worker.measure.filter_scores import ssim_mean, xpsnr_db
-from ffrtmp_worker.measure.frame_scores import UnreadableScoresError, read_scores
+from ffrtmp_worker.measure.frame_scores import (
+    UnreadableScoresError,
+    read_scores,
+    wanted_metrics,
+)
+from ffrtmp_worker.measure.quality_cache import QualityCache
 from ffrtmp_worker.measure.quality_graph import (
     LOGS,
     THUMBNAIL_HEIGHT,
@@ -25,8 +31,9 @@ from ffrtmp_worker.measure.quality_graph import (
     Comparison,
     comparison_of,
     quality_graph,
+    score_outputs,
 )
-from ffrtmp_worker.measure.quality_statistics import summarize_scores
+from ffrtmp_worker.measure.quality_statistics import NOT_REQUESTED, summarize_scores
 
 LOG_NAME = LOGS.vmaf
 """Name of the file in the work folder that contains the scores of every frame."""
@@ -66,7 +73,8 @@ class QualityPass(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of the quality pass.
 
     `deadline_s` is the maximum duration of the pass, in seconds. If `calibration` is set, metrics
-    that are wrong for the size and bit depth of the frames are unavailable.
+    that are wrong for the size and bit depth of the frames are unavailable. `scores` are those that
+    are measured in addition to VMAF. If `known` is set, a known quality is not measured again.
     """
 
     ffmpeg: Path
@@ -74,6 +82,8 @@ class QualityPass(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
     deadline_s: float
     calibration: Calibration | None = None
+    scores: QualitySettings = ALL_SCORES
+    known: QualityCache | None = None
 
 
 def log_name(rendition: str) -> str:
@@ -109,19 +119,50 @@ def measure_quality(
     if isinstance(faults, Unavailable):
         return faults
     try:
-        failure = space_problem(how.folder, 2 * distorted.probe.frames) or _run(
-            how, distorted, reference, stop
-        )
-        if failure:
-            return Unavailable(reason=failure)
-        measured = _read(how.folder, comparison.model, distorted.probe.frames)
+        measured = _load_or_run(how, distorted, reference, comparison.model, stop)
     except OSError as error:
         # The encode has been measured, and a full disk must not lose its result.
         return Unavailable(reason=f"the quality pass failed: {error.strerror or error}")
     finally:
         for name in THUMBNAILS:
             (how.folder / name).unlink(missing_ok=True)
-    return measured if isinstance(measured, Unavailable) else without_faulty(measured, faults)
+    if isinstance(measured, Unavailable):
+        return measured
+    return without_faulty(measured, {name: faults[name] for name in _requested(how, faults)})
+
+
+def _requested(how: QualityPass, metrics: Iterable[str]) -> list[str]:
+    """Return those of the metrics that the settings of the pass request."""
+    scores = how.scores
+    is_wanted = {
+        "vmaf_neg": scores.neg,
+        "psnr": scores.psnr,
+        "float_ssim": scores.ssim,
+        "ssim": scores.ssim,
+        "xpsnr": scores.xpsnr,
+    }
+    return [name for name in metrics if is_wanted.get(name, True)]
+
+
+def _load_or_run(
+    how: QualityPass, distorted: Clip, reference: Clip, model: str, stop: Callable[[], bool]
+) -> QualityMeasurement | Unavailable:
+    """Return the known quality, or run the pass and store the quality."""
+    log = how.folder / LOGS.vmaf
+    # The scores do not depend on the number of threads.
+    graph = quality_graph(distorted.probe, reference.probe, 1, how.scores)
+    known = None if how.known is None else how.known.load(graph, log)
+    if known is not None:
+        return known
+    failure = space_problem(how.folder, 2 * distorted.probe.frames) or _run(
+        how, distorted, reference, stop
+    )
+    if failure:
+        return Unavailable(reason=failure)
+    measured = _read(how, model, distorted.probe.frames)
+    if how.known is not None and isinstance(measured, QualityMeasurement):
+        how.known.store(graph, log, measured)
+    return measured
 
 
 def metric_faults(
@@ -156,7 +197,8 @@ def _run(how: QualityPass, distorted: Clip, reference: Clip, stop: Callable[[], 
             how.ffmpeg,
             distorted=distorted.name,
             reference=reference.name,
-            graph=quality_graph(distorted.probe, reference.probe, how.threads),
+            graph=quality_graph(distorted.probe, reference.probe, how.threads, how.scores),
+            scores=score_outputs(how.scores),
             thumbnails=THUMBNAILS,
         ),
         cwd=how.folder,
@@ -181,15 +223,22 @@ def pass_failure(outcome: process.Outcome) -> str:
     return ""
 
 
-def _read(folder: Path, model: str, frames: int) -> QualityMeasurement | Unavailable:
+def _read(how: QualityPass, model: str, frames: int) -> QualityMeasurement | Unavailable:
     """Return the quality from the files of a pass over clips with this number of frames."""
+    folder = how.folder
     try:
-        scores = read_scores(folder / LOGS.vmaf)
+        scores = read_scores(folder / LOGS.vmaf, wanted_metrics(how.scores))
     except UnreadableScoresError as error:
         return Unavailable(reason=str(error))
-    ssim, ssim_pairs = ssim_mean(folder / LOGS.ssim)
-    xpsnr, xpsnr_pairs = xpsnr_db(folder / LOGS.xpsnr)
-    pairs = {len(scores["vmaf"]), ssim_pairs, xpsnr_pairs}
+    pairs = {len(scores["vmaf"])}
+    ssim: float | Unavailable = NOT_REQUESTED
+    xpsnr: tuple[float | Unavailable, ...] = (NOT_REQUESTED,) * 3
+    if how.scores.ssim:
+        ssim, ssim_pairs = ssim_mean(folder / LOGS.ssim)
+        pairs.add(ssim_pairs)
+    if how.scores.xpsnr:
+        xpsnr, xpsnr_pairs = xpsnr_db(folder / LOGS.xpsnr)
+        pairs.add(xpsnr_pairs)
     output, source = (read_thumbnails(folder / name) for name in THUMBNAILS)
     mispaired = _pairing_problem(output, source, pairs, frames)
     if mispaired:

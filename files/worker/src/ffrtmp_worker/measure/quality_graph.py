@@ -3,6 +3,8 @@
 from fractions import Fraction
 from typing import NamedTuple
 
+from ffrtmp_shared.scenario import ALL_SCORES, QualitySettings
+
 from ffrtmp_worker.ffmpeg import comparison_command
 from ffrtmp_worker.ffmpeg.probe import VideoProbe
 
@@ -59,8 +61,13 @@ def comparison_of(distorted: VideoProbe, reference: VideoProbe) -> Comparison:
     )
 
 
-def quality_graph(distorted: VideoProbe, reference: VideoProbe, threads: int) -> str:
-    """Return the filter graph of the quality pass.
+def quality_graph(
+    distorted: VideoProbe,
+    reference: VideoProbe,
+    threads: int,
+    scores: QualitySettings = ALL_SCORES,
+) -> str:
+    """Return the filter graph of the quality pass, with the outputs of `score_outputs`.
 
     Both inputs get new time stamps that count from 0. The original time stamps of two containers
     may be rounded differently, so that wrong frames would be paired. `shortest` ends the pass with
@@ -77,7 +84,7 @@ def quality_graph(distorted: VideoProbe, reference: VideoProbe, threads: int) ->
     return (
         f"[0:V:0]{number},split[d][d0];[1:V:0]{number},split[r][r0];"
         f"[d]{fitted}format={how.pixel_format}[d5];[r]format={how.pixel_format}[r5];"
-        f"{_metrics(how, threads)};[d0]{small}[d2];[r0]{small}[r2]"
+        f"{_metrics(how, threads, scores)};[d0]{small}[d2];[r0]{small}[r2]"
     )
 
 
@@ -138,14 +145,35 @@ def calibration_graph(how: Comparison, offset: int, threads: int) -> str:
     )
 
 
-def _metrics(how: Comparison, threads: int) -> str:
-    """Return the part that compares d5 with r5 and has the outputs v, s and x."""
-    models = f"version={how.model}\\:name=vmaf|version={how.model}neg\\:name=vmaf_neg"
-    return (
-        "[d5]split=3[d1][d3][d4];[r5]split=3[r1][r3][r4];"
-        f"[d1][r1]libvmaf=model='{models}'"
-        f":feature='name=psnr|name=float_ssim':n_threads={threads}"
-        f":log_fmt=csv:log_path={LOGS.vmaf}:shortest=1[v];"
-        f"[d3][r3]ssim=stats_file={LOGS.ssim}:shortest=1[s];"
-        f"[d4][r4]xpsnr=stats_file={LOGS.xpsnr}:shortest=1[x]"
+def score_outputs(scores: QualitySettings) -> tuple[str, ...]:
+    """Return the outputs of a graph that have the scores: v of libvmaf, s of ssim, x of xpsnr."""
+    wanted = {"[v]": True, "[s]": scores.ssim, "[x]": scores.xpsnr}
+    return tuple(label for label, is_wanted in wanted.items() if is_wanted)
+
+
+def _metrics(how: Comparison, threads: int, scores: QualitySettings = ALL_SCORES) -> str:
+    """Return the part that compares d5 with r5 and has the outputs of `score_outputs`."""
+    models = [f"version={how.model}\\:name=vmaf"]
+    if scores.neg:
+        models.append(f"version={how.model}neg\\:name=vmaf_neg")
+    features = [
+        f"name={name}"
+        for name, is_wanted in (("psnr", scores.psnr), ("float_ssim", scores.ssim))
+        if is_wanted
+    ]
+    feature = f":feature='{'|'.join(features)}'" if features else ""
+    filters = {
+        "[v]": f"libvmaf=model='{'|'.join(models)}'{feature}:n_threads={threads}"
+        f":log_fmt=csv:log_path={LOGS.vmaf}:shortest=1",
+        "[s]": f"ssim=stats_file={LOGS.ssim}:shortest=1",
+        "[x]": f"xpsnr=stats_file={LOGS.xpsnr}:shortest=1",
+    }
+    inputs = {"[v]": "1", "[s]": "3", "[x]": "4"}
+    outputs = score_outputs(scores)
+    copies = {side: "".join(f"[{side}{inputs[label]}]" for label in outputs) for side in "dr"}
+    return ";".join(
+        (
+            *(f"[{side}5]split={len(outputs)}{copies[side]}" for side in "dr"),
+            *(f"[d{inputs[out]}][r{inputs[out]}]{filters[out]}{out}" for out in outputs),
+        )
     )

@@ -4,22 +4,27 @@ import math
 
 import numpy as np
 from ffrtmp_shared.measurement import QualityMeasurement
+from ffrtmp_shared.unavailable import Unavailable
 
-from ffrtmp_worker.measure.frame_scores import FrameScores
+from ffrtmp_worker.measure.frame_scores import METRICS, FrameScores
+
+NOT_REQUESTED = Unavailable(reason="the suite switched it off (quality)")
+"""The value of a score that the suite does not request."""
 
 
 def summarize_scores(scores: FrameScores, model: str) -> QualityMeasurement:
     """Pool the scores of the frames. The harmonic mean has an offset of 1, as in libvmaf.
 
     Args:
-        scores: The scores of at least one frame.
+        scores: The scores of at least one frame; a metric that is missing was not requested.
         model: The VMAF model that computed them.
 
     Returns:
         The pooled scores.
     """
     vmaf = scores["vmaf"]
-    means = {name: math.fsum(column) / len(column) for name, column in scores.items()}
+    means: dict[str, float | Unavailable] = dict.fromkeys(METRICS, NOT_REQUESTED)
+    means |= {name: math.fsum(column) / len(column) for name, column in scores.items()}
     return QualityMeasurement(
         vmaf_model=model,
         vmaf_mean=float(vmaf.mean()),

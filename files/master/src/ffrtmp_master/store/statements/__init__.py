@@ -12,7 +12,16 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from ffrtmp_master.store.rows import Candidate, Claimants, JobRow, NewResult, NewTransition, NodeRow
+from ffrtmp_master.store.rows import (
+    Candidate,
+    Claimants,
+    ControlSpeed,
+    JobRow,
+    NewControlSpeed,
+    NewResult,
+    NewTransition,
+    NodeRow,
+)
 from ffrtmp_master.store.statements.postgresql import PostgresqlStatements
 from ffrtmp_master.store.statements.sqlite import SqliteStatements
 
@@ -45,6 +54,12 @@ class Statements(Protocol):
 
     def insert_results(self, results: Sequence[NewResult]) -> None:
         """Store results."""
+
+    def control_speeds(self, node: str, limit: int) -> list[ControlSpeed]:
+        """Read the last control encodes of a node since its registration, the newest first."""
+
+    def insert_control_speed(self, speed: NewControlSpeed) -> None:
+        """Store the speed of a control encode."""
 
     def sources(self, digests: Iterable[str]) -> Mapping[str, datetime]:
         """Read when the uploaded sources with these digests were last used, by digest."""

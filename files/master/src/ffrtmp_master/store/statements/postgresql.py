@@ -21,8 +21,10 @@ from ffrtmp_master.store.rows import (
     NEW,
     Candidate,
     Claimants,
+    ControlSpeed,
     HeldJob,
     JobRow,
+    NewControlSpeed,
     NewResult,
     NewTransition,
     NodeRow,
@@ -140,6 +142,15 @@ _INSERT_RESULTS = (
     f"INSERT INTO results ({', '.join(_RESULT)})"  # noqa: S608
     f" SELECT {', '.join(_RESULT)} FROM {_records(_RESULT)}"
 )
+_CONTROL_SPEEDS = (
+    "SELECT c.run_id, c.version, c.ffmpeg_sha256, c.speed, c.side, c.suspect_since,"
+    " c.suspect_run_id FROM control_speeds c JOIN nodes n ON n.name = c.node"
+    " WHERE c.node = %s AND c.stored_at >= n.registered_at ORDER BY c.id DESC LIMIT %s"
+)
+_INSERT_CONTROL_SPEED = (
+    f"INSERT INTO control_speeds ({', '.join(NewControlSpeed._fields)})"  # noqa: S608
+    f" VALUES ({', '.join(['%s'] * len(NewControlSpeed._fields))})"
+)
 _ARTIFACTS = (
     "SELECT a.job_id, a.attempt, a.name, a.sha256, a.size_bytes"
     " FROM unnest(%s::uuid[], %s::int[]) AS k (job_id, attempt)"
@@ -244,6 +255,12 @@ class PostgresqlStatements:
             for result in results
         ]
         self._run(_INSERT_RESULTS, (_json(rows),))
+
+    def control_speeds(self, node: str, limit: int) -> list[ControlSpeed]:
+        return [ControlSpeed(*row) for row in self._run(_CONTROL_SPEEDS, (node, limit))]
+
+    def insert_control_speed(self, speed: NewControlSpeed) -> None:
+        self._run(_INSERT_CONTROL_SPEED, tuple(speed))
 
     def sources(self, digests: Iterable[str]) -> Mapping[str, datetime]:
         return dict(self._run(_SOURCES, (list(digests),)))

@@ -21,8 +21,10 @@ from ffrtmp_master.store.rows import (
     NEW,
     Candidate,
     Claimants,
+    ControlSpeed,
     HeldJob,
     JobRow,
+    NewControlSpeed,
     NewResult,
     NewTransition,
     NodeRow,
@@ -52,6 +54,15 @@ _INSERT_TRANSITIONS = _INSERT_TRANSITION + ", (?, ?, ?, ?, ?, ?)" * (_ROWS_PER_I
 _INSERT_RESULT = (
     "INSERT INTO results (id, run_id, job_id, attempt, node, repeat, scenario, measurement,"
     " artifacts, stored_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_CONTROL_SPEEDS = (
+    "SELECT c.run_id, c.version, c.ffmpeg_sha256, c.speed, c.side, c.suspect_since,"
+    " c.suspect_run_id FROM control_speeds c JOIN nodes n ON n.name = c.node"
+    " WHERE c.node = ? AND c.stored_at >= n.registered_at ORDER BY c.id DESC LIMIT ?"
+)
+_INSERT_CONTROL_SPEED = (
+    f"INSERT INTO control_speeds ({', '.join(NewControlSpeed._fields)})"  # noqa: S608
+    f" VALUES ({', '.join('?' * len(NewControlSpeed._fields))})"
 )
 _ARTIFACTS = "SELECT name, sha256, size_bytes FROM artifacts WHERE job_id = ? AND attempt = ?"
 _SOURCE = "SELECT sha256, stored_at FROM sources WHERE sha256 = ?"
@@ -153,6 +164,31 @@ class SqliteStatements:
 
     def insert_results(self, results: Sequence[NewResult]) -> None:
         self._run_many(_INSERT_RESULT, [_result(result) for result in results])
+
+    def control_speeds(self, node: str, limit: int) -> list[ControlSpeed]:
+        rows = self._run(_CONTROL_SPEEDS, (node, limit)).fetchall()
+        return [
+            ControlSpeed(
+                run_id=_uuid(run_id),
+                version=version,
+                ffmpeg_sha256=ffmpeg_sha256,
+                speed=speed,
+                side=side,
+                suspect_since=None if since is None else _datetime(since),
+                suspect_run_id=None if suspect_run_id is None else _uuid(suspect_run_id),
+            )
+            for run_id, version, ffmpeg_sha256, speed, side, since, suspect_run_id in rows
+        ]
+
+    def insert_control_speed(self, speed: NewControlSpeed) -> None:
+        stored = speed._asdict() | {
+            "run_id": speed.run_id.hex,
+            "job_id": speed.job_id.hex,
+            "stored_at": _text(speed.stored_at),
+            "suspect_since": _text_or_none(speed.suspect_since),
+            "suspect_run_id": _hex_or_none(speed.suspect_run_id),
+        }
+        self._run(_INSERT_CONTROL_SPEED, tuple(stored.values()))
 
     def sources(self, digests: Iterable[str]) -> Mapping[str, datetime]:
         found = (self._run(_SOURCE, (digest,)).fetchone() for digest in digests)

@@ -18,9 +18,10 @@ from ffrtmp_worker.ffmpeg.probe import MAX_PACKETS
 from ffrtmp_worker.kinds.steps.probe_cache import ProbeCache
 from ffrtmp_worker.kinds.steps.stream_cost import Prices
 from ffrtmp_worker.measure.calibration import Calibration
-from ffrtmp_worker.measure.complexity import ComplexityCache
+from ffrtmp_worker.measure.cgroup import usable_cpus
 from ffrtmp_worker.measure.energy_meter import EnergyMeter
 from ffrtmp_worker.measure.host_watch import HostWatch
+from ffrtmp_worker.measure.measurement_cache import CacheRecord, MeasurementCache
 from ffrtmp_worker.measure.nvml import Nvml
 from ffrtmp_worker.measure.rtmp_stat import StatPage
 from ffrtmp_worker.measure.series import Series
@@ -44,7 +45,8 @@ class Tools:
         nvml: The client that reads NVIDIA GPUs.
         max_packets: The maximum number of video packets of a source.
         calibration: The calibrations of the quality metrics; None means that all of them are used.
-        content_notes: The cache of the complexity of sources.
+        ffprobe_sha256: The digest of `ffprobe`.
+        measurements: The cache of values that follow from known sources and outputs.
         probe_cache: The cache of the probes with which settings for a VMAF were found.
         prices: The operator's prices for this host.
         received_max_bytes: The maximum size of a stored stream.
@@ -68,7 +70,8 @@ class Tools:
     nvml: Nvml = field(default_factory=Nvml)
     max_packets: int = MAX_PACKETS
     calibration: Calibration | None = None
-    content_notes: ComplexityCache = field(default_factory=lambda: ComplexityCache(None))
+    ffprobe_sha256: str = ""
+    measurements: MeasurementCache = field(default_factory=lambda: MeasurementCache(None))
     probe_cache: ProbeCache = field(default_factory=lambda: ProbeCache(None))
     prices: Prices = field(default_factory=Prices)
     received_max_bytes: int = 2_147_483_648
@@ -88,7 +91,9 @@ class Attempt:
         report: A function that receives progress and does not block.
         stop_reason: A function that returns the reason to stop the attempt, or "" if it may
             continue.
+        is_exclusive: Whether no other job runs on the node.
         series: The time series, which receives a row for each second of the measurement.
+        cache_record: The record of the values that came from caches.
     """
 
     scenario: Scenario
@@ -97,7 +102,18 @@ class Attempt:
     fetch: Callable[[Source, Path], str]
     report: Callable[[Progress], None]
     stop_reason: Callable[[], str]
+    is_exclusive: bool = False
     series: Series = field(default_factory=Series)
+    cache_record: CacheRecord = field(default_factory=CacheRecord)
+
+    @property
+    def quality_threads(self) -> int:
+        """The number of threads that compare an output with its source.
+
+        If no other job runs on the node, nothing is measured there during the comparison, so it
+        uses all CPUs of the slot. Otherwise it must leave CPUs to the other jobs.
+        """
+        return usable_cpus() if self.is_exclusive else self.tools.vmaf_threads
 
     @property
     def timed_stage(self) -> Stage:

@@ -6,12 +6,15 @@ from pathlib import PurePath
 from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import SourceMeasurement
 from ffrtmp_shared.stages import Stage
+from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.errors import AttemptFailedError
-from ffrtmp_worker.ffmpeg.probe import UnreadableFileError, VideoProbe, probe_video
+from ffrtmp_worker.ffmpeg.probe import UnreadableFileError, VideoProbe
 from ffrtmp_worker.kinds.steps.attempt import Attempt
+from ffrtmp_worker.kinds.steps.known_probe import probe_known
 from ffrtmp_worker.measure import complexity
 from ffrtmp_worker.measure import output as outputs
+from ffrtmp_worker.measure.complexity import Complexity
 from ffrtmp_worker.measure.quality import Clip
 
 _SAFE_SUFFIX_LENGTH = 8
@@ -37,22 +40,32 @@ def prepare_source(attempt: Attempt) -> SourceClip:
     sha256 = attempt.fetch(attempt.scenario.source, attempt.folder / name)
     attempt.check_stop()
     attempt.enter(Stage.SOURCE_CHECK)
-    found = _probe(attempt, name)
+    found, is_probe_cached = _probe(attempt, name, sha256)
     _check_size(attempt, found)
-    known = attempt.tools.content_notes.get_or_measure(
-        sha256,
-        lambda: complexity.measure_complexity(
-            attempt.tools.quality_ffmpeg,
-            attempt.folder,
-            name,
-            source_duration_s(found),
-            attempt.is_stopped,
-        ),
-    )
+    known, is_complexity_cached = _complexity(attempt, name, sha256, found)
     attempt.check_stop()
+    if is_probe_cached and is_complexity_cached:
+        attempt.cache_record.add_value("source")
     return SourceClip(
         name=name, probe=found, sha256=sha256, measured=complexity.source_measurement(found, known)
     )
+
+
+def _complexity(
+    attempt: Attempt, name: str, sha256: str, source: VideoProbe
+) -> tuple[Complexity | Unavailable, bool]:
+    """Return the complexity of the source, and whether it was cached."""
+    tools = attempt.tools
+    key = complexity.complexity_key(sha256, tools.quality_ffmpeg_build.sha256)
+    cached = tools.measurements.load(key, Complexity, attempt.cache_record.add_fault)
+    if cached is not None:
+        return cached.value, True
+    found = complexity.measure_complexity(
+        tools.quality_ffmpeg, attempt.folder, name, source_duration_s(source), attempt.is_stopped
+    )
+    if isinstance(found, Complexity):
+        tools.measurements.store(key, found)
+    return found, False
 
 
 def source_duration_s(source: VideoProbe) -> float:
@@ -96,14 +109,10 @@ def check_space(attempt: Attempt) -> None:
         )
 
 
-def _probe(attempt: Attempt, name: str) -> VideoProbe:
+def _probe(attempt: Attempt, name: str, sha256: str) -> tuple[VideoProbe, bool]:
+    """Return the properties of the source, and whether they were cached."""
     try:
-        source = probe_video(
-            attempt.tools.ffprobe,
-            attempt.folder / name,
-            stop=attempt.is_stopped,
-            max_packets=attempt.tools.max_packets,
-        )
+        source, is_cached = probe_known(attempt, name, sha256)
     except UnreadableFileError as error:
         attempt.check_stop()
         raise AttemptFailedError(
@@ -114,7 +123,7 @@ def _probe(attempt: Attempt, name: str) -> VideoProbe:
         raise AttemptFailedError(
             FailureClass.SOURCE_UNREADABLE, "; ".join(problems), source.complaints
         )
-    return source
+    return source, is_cached
 
 
 def _check_size(attempt: Attempt, source: VideoProbe) -> None:

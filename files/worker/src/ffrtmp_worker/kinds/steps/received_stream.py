@@ -54,7 +54,7 @@ class ReceivedStream:
                 quality=QualityPass(
                     ffmpeg=attempt.tools.quality_ffmpeg,
                     folder=attempt.folder,
-                    threads=attempt.tools.vmaf_threads,
+                    threads=attempt.quality_threads,
                     deadline_s=stream.wall_s / attempt.scenario.slowest_speed,
                     calibration=attempt.tools.calibration,
                 ),

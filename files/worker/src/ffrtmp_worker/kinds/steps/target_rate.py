@@ -33,6 +33,7 @@ from ffrtmp_worker.kinds.steps.vmaf_search import (
     next_step,
 )
 from ffrtmp_worker.measure import quality
+from ffrtmp_worker.measure.measurement_cache import CacheRecord
 from ffrtmp_worker.measure.quality_graph import LOGS
 from ffrtmp_worker.measure.series import Series
 
@@ -169,7 +170,9 @@ class _Search:
         """Encode the source with a setting and add the score to the series."""
         start_s = time.monotonic()
         encode = self._with_setting(setting)
-        probing = replace(self._attempt, series=Series(), report=self._report)
+        # The values of a probe are not those of the measurement.
+        record = CacheRecord(faults=self._attempt.cache_record.faults)
+        probing = replace(self._attempt, series=Series(), report=self._report, cache_record=record)
         try:
             run_timed(
                 probing,

@@ -1,0 +1,1 @@
+"""Checks of a host for measurements: energy counters, processors, clock, disk, memory, FFmpeg."""

@@ -1,0 +1,1 @@
+"""Recommended settings of a worker for a host."""

@@ -1,0 +1,48 @@
+"""Tests of requests that `ffrtmp local` refuses before it starts a farm."""
+
+import os
+from pathlib import Path
+
+import pytest
+from ffrtmp_cli.errors import CommandError, ExitCode
+from ffrtmp_cli.local.benchmark import Request, run_benchmark
+from ffrtmp_cli.local.paths import LocalPaths
+from rich.console import Console
+
+from .local_clips import FFMPEG
+
+
+def _run(path: Path, folder: Path, output: Path | None = None) -> None:
+    request = Request(
+        path=path, output=output, ffmpeg=FFMPEG, ffprobe=None, allow_builds=False, is_new=False
+    )
+    with Path(os.devnull).open("w") as file:
+        run_benchmark(request, LocalPaths(folder / "state", folder / "cache"), Console(file=file))
+
+
+def test_the_errors_of_a_suite_have_their_positions(tmp_path: Path) -> None:
+    suite = tmp_path / "bad.yml"
+    suite.write_text(
+        "name: bad\n"
+        "sources: [{name: clip, file: clip.mp4, sha256: 1}]\n"
+        "encodes: [{name: x, encoder: libx266, rate_points: [{crf: 23}]}]\n"
+    )
+    with pytest.raises(CommandError, match=r"bad\.yml:3:\d+: .*libx266") as raised:
+        _run(suite, tmp_path)
+    assert raised.value.code is ExitCode.USAGE
+
+
+def test_results_of_another_run_are_not_overwritten(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"content")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/results.json").write_text("{}")
+    with pytest.raises(CommandError, match="results of another run: choose another --output"):
+        _run(clip, tmp_path, tmp_path / "results")
+
+
+def test_a_file_as_the_directory_for_results_is_refused(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"content")
+    with pytest.raises(CommandError, match="cannot be written: choose a directory of yours"):
+        _run(clip, tmp_path, clip / "results")
