@@ -198,9 +198,9 @@ def _types_in(field_type: Any) -> Iterator[type]:
 def _field_table(kind: type) -> str:
     meanings = _attributes(kind)
     lines = ["| field | type | meaning |", "|---|---|---|"]
-    tag = kind.__struct_config__.tag
-    if tag is not None:
-        lines.append(f"| `schema` | text | `{tag}` |")
+    settings = kind.__struct_config__
+    if settings.tag is not None:
+        lines.append(f"| `{settings.tag_field}` | text | `{settings.tag}` |")
     for name, field_type in typing.get_type_hints(kind).items():
         lines.append(f"| `{name}` | {_type_text(field_type)} | {meanings.get(name, '')} |")
     return "\n".join(lines) + "\n"
