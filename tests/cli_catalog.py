@@ -14,6 +14,7 @@ from ffrtmp_cli.output import DOCUMENT_TYPE
 
 PROGRAM = "ffrtmp"
 _MARK = "Examples:\n"
+_HOST_COMMANDS = frozenset({"local", "doctor", "recommend-config", "reproduce"})
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class CommandEntry:
     def name(self) -> str:
         """The command with its groups, such as `ffrtmp jobs show`."""
         return " ".join(self.path)
+
+    @property
+    def is_on_host(self) -> bool:
+        """Whether the command measures this host, which takes long; it has tests of its own."""
+        return self.path[1] in _HOST_COMMANDS
 
     @property
     def examples(self) -> list[str]:

@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 import textwrap
+import types
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ _INTRODUCTION = """\
 
 With `ffrtmp`, you queue runs, follow them, read results and operate a farm, without Ansible and
 without root. This page is generated from the command (`make cli-page`), and a test runs its
-examples against a master, from top to bottom.
+examples against a master, from top to bottom, except for those of commands that measure the host.
 
 `make setup-dev` installs the command into `.venv`; `. .venv/bin/activate` adds it to the path. Run
 the examples in one shell in the root of the repository. They need the values of your farm, which
@@ -137,7 +138,10 @@ def _command(entry: CommandEntry) -> Iterator[str]:
     if entry.path[1:] == ("jobs", "show"):
         yield f"\n{_JOB_VARIABLES}"
     if entry.examples:
-        yield "\n```bash\n" + "".join(f"{example}\n" for example in entry.examples) + "```\n"
+        # The test runs only blocks of bash.
+        language, prompt = ("console", "$ ") if entry.is_on_host else ("bash", "")
+        lines = "".join(f"{prompt}{example}\n" for example in entry.examples)
+        yield f"\n```{language}\n{lines}```\n"
 
 
 def _option_table(options: typing.Iterable[click.Option]) -> str:
@@ -194,35 +198,42 @@ def _types_in(field_type: Any) -> Iterator[type]:
 def _field_table(kind: type) -> str:
     meanings = _attributes(kind)
     lines = ["| field | type | meaning |", "|---|---|---|"]
-    tag = kind.__struct_config__.tag
-    if tag is not None:
-        lines.append(f"| `schema` | text | `{tag}` |")
+    settings = kind.__struct_config__
+    if settings.tag is not None:
+        lines.append(f"| `{settings.tag_field}` | text | `{settings.tag}` |")
     for name, field_type in typing.get_type_hints(kind).items():
         lines.append(f"| `{name}` | {_type_text(field_type)} | {meanings.get(name, '')} |")
     return "\n".join(lines) + "\n"
 
 
+_TYPE_NAMES: dict[Any, str] = {
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+    Any: "any value",
+}
+
+
 def _type_text(field_type: Any) -> str:
     """Return a type as text, such as `list of JobEntry` or `number or null`."""
-    arguments = typing.get_args(field_type)
-    if type(None) in arguments:
-        others = [part for part in arguments if part is not type(None)]
-        return f"{' or '.join(map(_type_text, others))} or null"
-    if typing.get_origin(field_type) in {tuple, list}:
+    origin, arguments = typing.get_origin(field_type), typing.get_args(field_type)
+    if origin in {typing.Union, types.UnionType}:
+        return " or ".join(dict.fromkeys(map(_type_text, arguments)))
+    if origin is typing.Literal:
+        return " or ".join(f"`{value}`" for value in arguments)
+    if origin in {tuple, list}:
         return f"list of {_type_text(arguments[0])}"
-    if typing.get_origin(field_type) is dict:
+    if origin is dict:
         return f"object of {_type_text(arguments[1])}" if arguments[1] is not Any else "object"
-    names = {str: "text", int: "integer", float: "number", bool: "boolean", Any: "any value"}
-    if field_type in names:
-        return names[field_type]
-    if issubclass(field_type, msgspec.Struct):
-        return str(field_type.__name__)
-    return "text"
+    is_struct = isinstance(field_type, type) and issubclass(field_type, msgspec.Struct)
+    return str(field_type.__name__) if is_struct else _TYPE_NAMES.get(field_type, "text")
 
 
 def _attributes(kind: type) -> dict[str, str]:
     """Return the meanings of fields in the docstring of a type."""
-    _, _, text = inspect.getdoc(kind).partition("\nAttributes:\n")  # type: ignore[union-attr]
+    _, _, text = inspect.getdoc(kind).partition("\nAttributes:\n")
     found = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", text, re.MULTILINE)
     return {name: " ".join(meaning.split()).removesuffix(".") for name, meaning in found}
 

@@ -57,6 +57,14 @@ class Started:
         return code
 
 
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Let programs receive Ctrl-C, which shells disable for programs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def started(profile: Profile, agent: Agent, tmp_path: Path) -> Iterator[Started]:
     """The command ffrtmp run, which shows the progress of a queued run."""

@@ -1,6 +1,7 @@
 """Tests of ffrtmp runs and ffrtmp jobs."""
 
 import json
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,18 @@ def test_logs_are_printed(
     found = document("jobs", "logs", job_id)
     assert (found["attempt"], found["text"]) == (1, LOG.decode())
     assert ffrtmp("jobs", "logs", job_id, "--attempt", "7").code == 3
+
+
+def test_a_log_cannot_control_the_terminal(
+    agent: Agent, run: dict[str, Any], ffrtmp: Ffrtmp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logs contain texts of clips, such as their titles."""
+    claim = agent.claim()
+    agent.client.append_log(claim.job.id, claim.attempt, 0, b"title: \x1b]0;name\x07\tend\n")
+    agent.succeed(claim)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    outcome = ffrtmp("jobs", "logs", str(claim.job.id))
+    assert outcome.out == "title: \N{REPLACEMENT CHARACTER}]0;name\N{REPLACEMENT CHARACTER}\tend\n"
 
 
 def test_a_job_without_an_attempt_has_no_log(job: dict[str, Any], document: Document) -> None:

@@ -31,8 +31,13 @@ _HEADER_BYTES = 64
 class FfmpegOrigin(msgspec.Struct, frozen=True, kw_only=True):
     """Origin of an FFmpeg program.
 
-    `configuration` is the configure line of the build. `package` is the package that installed the
-    program. `is_static` is None if the file is not a 64-bit program of Linux.
+    Attributes:
+        path: The path of the program.
+        version: The version that it reports.
+        sha256: The SHA-256 of the program.
+        configuration: The configure line of the build.
+        package: The package that installed the program.
+        is_static: Whether it is linked statically; null if it is not a 64-bit program of Linux.
     """
 
     path: str

@@ -12,7 +12,7 @@ _NAME_CHARACTERS_MAX = 60
 
 
 @dataclass(frozen=True)
-class Clip:
+class SuiteClip:
     """A clip of a suite: its path and its digest."""
 
     path: Path
@@ -41,7 +41,7 @@ class EncodeChoice:
 
 def suite_text(
     name: str,
-    clips: Sequence[Clip],
+    clips: Sequence[SuiteClip],
     encodes: Sequence[EncodeChoice],
     bitrates_kbps: Sequence[int],
     *,

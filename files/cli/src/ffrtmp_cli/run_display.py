@@ -116,10 +116,11 @@ class LiveDisplay:
         from rich.table import Table  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
+        state = state_text(progress, is_total_known=answer["precision"] is None)
         head = Table.grid(padding=(0, 1))
         head.add_row(
             ProgressBar(total=max(1, progress.total), completed=progress.ended, width=30),
-            Text(state_text(progress), no_wrap=True, overflow="ellipsis"),
+            Text(state, no_wrap=True, overflow="ellipsis"),
         )
         lines = [Text(text, no_wrap=True, overflow="ellipsis") for text in detail_lines(answer)]
         self._live.update(Group(head, *lines))
@@ -129,15 +130,22 @@ class LiveDisplay:
         self._console.print(text, markup=False)
 
 
-def state_text(progress: Progress) -> str:
-    """Return the number of jobs, the rate and the remaining time as text."""
-    parts = [f"{progress.ended}/{progress.total} jobs"]
+def state_text(progress: Progress, *, is_total_known: bool) -> str:
+    """Return the number of jobs, the rate and the remaining time as text.
+
+    Args:
+        progress: The progress of the run.
+        is_total_known: Whether the number of jobs is known in advance, which is not so if the suite
+            requests a precision.
+    """
+    suffix = "" if is_total_known else " so far"
+    parts = [f"{progress.ended}/{progress.total} jobs{suffix}"]
     if progress.failed:
         parts.append(f"{progress.failed} failed")
     if progress.rate_per_min is not None:
         decimals = 0 if progress.rate_per_min >= _TEN else 1
         parts.append(f"{progress.rate_per_min:.{decimals}f} jobs/min")
-    if progress.left_s is not None and progress.ended < progress.total:
+    if progress.left_s is not None and progress.ended < progress.total and is_total_known:
         parts.append(f"about {duration_text(progress.left_s)} left")
     return ", ".join(parts)
 

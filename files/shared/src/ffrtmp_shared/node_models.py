@@ -25,7 +25,18 @@ from ffrtmp_shared.states import NodeState
 
 
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Hardware and operating system of a worker host, as its agent detected them."""
+    """Hardware and operating system of a worker host, as its agent detected them.
+
+    Attributes:
+        hostname: The name of the host.
+        os: The operating system.
+        kernel: The version of the kernel.
+        architecture: The architecture of the CPU, such as `x86_64`.
+        cpu_model: The model of the CPU.
+        cpu_count: The number of CPUs.
+        memory_bytes: The size of the memory, in bytes.
+        gpus: The names of the GPUs.
+    """
 
     hostname: Text
     os: Text

@@ -22,7 +22,12 @@ class Unavailable(
     tag="unavailable",
     tag_field="status",
 ):
-    """The reason why a value could not be measured on this host, and its cause if it matters."""
+    """A value that could not be measured on this host.
+
+    Attributes:
+        reason: The reason.
+        cause: The cause, if it affects the verdict.
+    """
 
     reason: LongText
     cause: Cause | None = None

@@ -17,7 +17,12 @@ from ffrtmp_cli.recommendation.worker_settings import GIB, Setting, as_yaml, rec
 class Recommendation(
     msgspec.Struct, frozen=True, kw_only=True, tag_field="schema", tag="ffrtmp/recommend-config/1"
 ):
-    """Recommended settings. `host` describes the host on which they are based."""
+    """Recommended settings of a worker.
+
+    Attributes:
+        host: The description of the host on which they are based.
+        settings: The settings.
+    """
 
     host: str
     settings: tuple[Setting, ...]

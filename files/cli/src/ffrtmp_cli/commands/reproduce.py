@@ -46,8 +46,10 @@ class Reproduction(
 ):
     """Instructions for an encode, and its comparison with a repetition on this host.
 
-    `comparisons` is empty without --check, and `agrees` is then null. Otherwise `agrees` is false
-    if at least one comparison disagrees.
+    Attributes:
+        instructions: The instructions.
+        agrees: Whether no comparison disagrees; null without --check.
+        comparisons: The comparisons; empty without --check.
     """
 
     instructions: Instructions

@@ -15,7 +15,7 @@ from ffrtmp_cli.byte_text import byte_text
 from ffrtmp_cli.connection import connected
 from ffrtmp_cli.errors import CommandError, ExitCode
 from ffrtmp_cli.examples import examples
-from ffrtmp_cli.new_suite import Clip, EncodeChoice, suite_text
+from ffrtmp_cli.new_suite import EncodeChoice, SuiteClip, suite_text
 from ffrtmp_cli.output import json_output
 from ffrtmp_cli.submission import plan_suite
 
@@ -173,7 +173,7 @@ def new(
         raise CommandError(f"{output} exists: choose another file", ExitCode.USAGE)
     text = suite_text(
         name or file.stem,
-        [Clip(Path(clip).absolute(), file_sha256(Path(clip))) for clip in clips],
+        [SuiteClip(Path(clip).absolute(), file_sha256(Path(clip))) for clip in clips],
         [EncodeChoice.of(encode) for encode in encodes],
         bitrates_kbps,
         repeats=repeats,

@@ -27,8 +27,13 @@ class Diagnosis(
 ):
     """All findings about a host, and its facts.
 
-    `version` is the release of this program. `ffmpeg` is null if there is no FFmpeg that can be
-    used. `faults` and `warnings` are the numbers of findings with these states.
+    Attributes:
+        version: The release of this program.
+        host: The hardware and the operating system.
+        ffmpeg: The origin of FFmpeg; null if there is no FFmpeg that can be used.
+        faults: The number of findings that are faults.
+        warnings: The number of findings that are warnings.
+        findings: The findings.
     """
 
     version: str

@@ -20,8 +20,11 @@ class Status(StrEnum):
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """The state of one aspect of a host.
 
-    `found` is the observation. `remedy` is the action that improves the state, or "" if there is
-    nothing to do.
+    Attributes:
+        id: The aspect, such as `clock-source`.
+        status: `ok`, `warning`, `fault` or `unavailable`.
+        found: The observation.
+        remedy: The action that improves the state, or empty if there is nothing to do.
     """
 
     id: str

@@ -28,7 +28,13 @@ SettingValue = int | bool | str | list[str]
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """A variable of the inventory with its recommended value, and the reason."""
+    """A variable of the inventory with its recommended value.
+
+    Attributes:
+        name: The name of the variable.
+        value: The value.
+        reason: The reason for the value.
+    """
 
     name: str
     value: SettingValue

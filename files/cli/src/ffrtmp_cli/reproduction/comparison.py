@@ -27,7 +27,15 @@ class Agreement(StrEnum):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """Comparison of one aspect: the expected and the found value, and the reason."""
+    """Comparison of one aspect of a repetition with the result.
+
+    Attributes:
+        aspect: The aspect, such as `build`.
+        agreement: `agrees`, `disagrees` or `unavailable`.
+        expected: The value of the result.
+        found: The value of the repetition.
+        reason: The reason, which may be empty.
+    """
 
     aspect: str
     agreement: Agreement

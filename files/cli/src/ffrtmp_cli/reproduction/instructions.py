@@ -18,7 +18,14 @@ _UNKNOWN_CONFIGURATION = Unavailable(
 
 
 class BuildInstructions(msgspec.Struct, frozen=True, kw_only=True):
-    """The FFmpeg of an encode. `configuration` is its configure line."""
+    """The FFmpeg of an encode.
+
+    Attributes:
+        version: The version that it reports.
+        sha256: The SHA-256 of the program.
+        configuration: The configure line of the build.
+        url: The URL of a build that the suite lists; otherwise null.
+    """
 
     version: str
     sha256: str
@@ -29,8 +36,14 @@ class BuildInstructions(msgspec.Struct, frozen=True, kw_only=True):
 class SourceInstructions(msgspec.Struct, frozen=True, kw_only=True):
     """The source of an encode.
 
-    `place` is the name under which the commands read it. `url` is null if the suite names a file.
-    `command` generates a synthetic source with the quality FFmpeg, and is empty for other sources.
+    Attributes:
+        name: The name of the source.
+        file_name: The name of its file.
+        sha256: The SHA-256 of the file.
+        place: The name under which the commands read it.
+        url: Its URL; null if the suite names a file.
+        command: The command that generates a synthetic source with the quality FFmpeg; empty for
+            other sources.
     """
 
     name: str
@@ -44,7 +57,18 @@ class SourceInstructions(msgspec.Struct, frozen=True, kw_only=True):
 class Instructions(msgspec.Struct, frozen=True, kw_only=True):
     """All that is needed to run an encode by hand.
 
-    `commands` have to be run in their order, in one working directory that contains the source.
+    Attributes:
+        result_id: The id of the result.
+        job_id: The id of the job.
+        scenario: The name of the scenario.
+        kind: The kind of the scenario, such as `transcode`.
+        node: The node that measured it.
+        repeat: The number of the repeat, from 1.
+        commands: The commands, which have to be run in their order, in one working directory that
+            contains the source.
+        ffmpeg: The FFmpeg of the encode.
+        quality_ffmpeg: The FFmpeg of the quality measurement.
+        source: The source.
     """
 
     result_id: str
