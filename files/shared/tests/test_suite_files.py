@@ -12,6 +12,7 @@ _MOST_JOBS_PER_NODE = 150
 
 _JOBS = {
     "demo": 12,
+    "first-look": 48,
     "smoke": 4,
     "h264-presets": 108,
     "codecs": 60,
