@@ -96,12 +96,13 @@ def test_a_full_disk_is_reported_before_the_start(
 
 
 def test_only_old_sessions_are_removed(tmp_path: Path) -> None:
+    sessions = tmp_path / "sessions"
     for name in ("old", "new"):
-        (tmp_path / name).mkdir()
-    now_s = (tmp_path / "new").stat().st_mtime
-    os.utime(tmp_path / "old", (0, now_s - 31 * 86_400))
-    remove_old_sessions(tmp_path, now_s)
-    assert [folder.name for folder in tmp_path.iterdir()] == ["new"]
+        (sessions / name).mkdir(parents=True)
+    now_s = (sessions / "new").stat().st_mtime
+    os.utime(sessions / "old", (0, now_s - 31 * 86_400))
+    remove_old_sessions(sessions, now_s)
+    assert [folder.name for folder in sessions.iterdir()] == ["new"]
 
 
 def test_a_battery_is_reported(tmp_path: Path) -> None:

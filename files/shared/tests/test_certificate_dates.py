@@ -47,7 +47,7 @@ def test_the_dates_of_a_revocation_list(tmp_path: Path) -> None:
     assert certificate_dates.certificates_validity(text) == []
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_damaged_certificates_are_rejected(data: st.DataObject) -> None:
     der = bytearray(ssl.PEM_cert_to_DER_cert(_PEM))
