@@ -1,9 +1,15 @@
 """Tests of ffrtmp nodes and ffrtmp token."""
 
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+from ffrtmp_client import nodes
+from ffrtmp_shared.ids import new_id
+from ffrtmp_shared.node_models import NodeSuspicion
 from modules.farm import Agent, Farm
 
 from .conftest import Document, Ffrtmp
@@ -16,6 +22,42 @@ def test_nodes_are_listed(agent: Agent, document: Document, ffrtmp: Ffrtmp) -> N
     (node,) = document("nodes")["nodes"]
     assert (node["name"], node["state"], node["cpu_count"]) == ("worker1", "active", 2)
     assert "worker1" in ffrtmp("nodes").out
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_suspect_node_is_shown(
+    document: Document, ffrtmp: Ffrtmp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real node becomes suspect only after many control encodes (files/master/tests)."""
+    assert document("nodes")["nodes"][0]["suspicion"] is None
+    suspicion = NodeSuspicion(
+        since=datetime(2026, 11, 30, 12, tzinfo=UTC),
+        run_id=new_id(),
+        speed=1.7,
+        ratio=0.85,
+        low=1.9,
+        high=2.1,
+    )
+    found = [
+        node | {"suspicion": msgspec.to_builtins(suspicion)}
+        for node in _nodes_of(document, monkeypatch)
+    ]
+    monkeypatch.setattr(nodes, "all_nodes", lambda _master: found)
+    assert document("nodes")["nodes"][0]["suspicion"]["ratio"] == 0.85
+    assert "active, suspect" in ffrtmp("nodes").out
+    assert f"(-15.0 %), usual are 1.90 to 2.10 x; results of run {suspicion.run_id}" in (
+        ffrtmp("nodes", "show", "worker1").out
+    )
+
+
+def _nodes_of(document: Document, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Return the nodes as the master returns them."""
+    found: list[dict[str, Any]] = []
+    real = nodes.all_nodes
+    with monkeypatch.context() as patched:
+        patched.setattr(nodes, "all_nodes", lambda master: found.extend(real(master)) or found)
+        document("nodes")
+    return found
 
 
 def test_a_node_is_drained_and_resumed(agent: Agent, document: Document, tmp_path: Path) -> None:

@@ -19,6 +19,26 @@ from ffrtmp_cli.text_table import text_list, text_table
 _GIB = 2**30
 
 
+class Suspicion(msgspec.Struct, frozen=True, kw_only=True):
+    """Suspicion that the speed of a node has changed, from its control encodes.
+
+    Attributes:
+        since: The time at which the node became suspect.
+        run_id: The run whose control encodes lay outside the usual range of the node.
+        speed: The latest speed of a control encode, in multiples of real time.
+        ratio: This speed, divided by the usual one.
+        low: The lower limit of the usual range, in multiples of real time.
+        high: The upper limit of the usual range, in multiples of real time.
+    """
+
+    since: str
+    run_id: str
+    speed: float
+    ratio: float
+    low: float
+    high: float
+
+
 class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A node.
 
@@ -39,6 +59,7 @@ class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
         labels: The labels of the node.
         last_seen_at: The time of the last request of the node.
         failed_units: The first failed units of systemd; null if they are unknown.
+        suspicion: Why the node is suspect; null if it is not.
     """
 
     name: str
@@ -57,6 +78,7 @@ class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str]
     last_seen_at: str
     failed_units: tuple[str, ...] | None
+    suspicion: Suspicion | None
 
 
 class NodesDocument(msgspec.Struct, tag_field="schema", tag="ffrtmp/nodes/1", kw_only=True):
@@ -95,7 +117,7 @@ def list_nodes(master: Master) -> tuple[NodesDocument, str]:
     rows = [
         (
             entry.name,
-            entry.state,
+            entry.state if entry.suspicion is None else f"{entry.state}, suspect",
             entry.architecture,
             str(entry.cpu_count),
             f"{entry.memory_bytes / _GIB:.1f}",
@@ -181,9 +203,20 @@ def _described(master: Master, node: Json) -> tuple[NodeDocument, str]:
         ("encoders", ", ".join(entry.encoders)),
         ("labels", ", ".join(f"{key}={value}" for key, value in sorted(entry.labels.items()))),
         ("failed units", ", ".join(entry.failed_units or ())),
+        ("suspect", _suspicion_text(entry.suspicion)),
         ("active jobs", ", ".join(jobs) or "none"),
     ]
     return NodeDocument(node=entry, active_jobs=tuple(jobs)), text_list(pairs)
+
+
+def _suspicion_text(suspicion: Suspicion | None) -> str:
+    if suspicion is None:
+        return ""
+    return (
+        f"since {time_text(suspicion.since)}: control encode {suspicion.speed:.2f} x real time "
+        f"({(suspicion.ratio - 1) * 100:+.1f} %), usual are {suspicion.low:.2f} to "
+        f"{suspicion.high:.2f} x; results of run {suspicion.run_id} are degraded"
+    )
 
 
 def _entry(node: Json) -> NodeEntry:
@@ -192,6 +225,7 @@ def _entry(node: Json) -> NodeEntry:
     units = None
     if heartbeat is not None and heartbeat["failed_unit_count"] is not None:
         units = tuple(heartbeat["failed_units"])
+    suspicion = node.get("suspicion")
     return NodeEntry(
         name=node["name"],
         state=node["state"],
@@ -209,4 +243,5 @@ def _entry(node: Json) -> NodeEntry:
         labels=registration["labels"],
         last_seen_at=node["last_seen_at"],
         failed_units=units,
+        suspicion=None if suspicion is None else msgspec.convert(suspicion, Suspicion),
     )
