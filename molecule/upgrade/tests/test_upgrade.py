@@ -17,7 +17,9 @@ UNITS = {
     "master": {"ffrtmp-master.service", "ffrtmp-exporter@.service"},
     "worker": {"ffrtmp-agent@.service", "ffrtmp-exporter@.service", "ffrtmp-energy-reader.service"},
     "rtmp_server": {"ffrtmp-rtmp-server.service"},
+    # A monitoring host that is not a master has an exporter health of its own.
     "monitoring": {
+        "ffrtmp-exporter@.service",
         "ffrtmp-victoria-metrics.service",
         "ffrtmp-victoria-metrics-backup.service",
         "ffrtmp-victoria-metrics-backup.timer",
@@ -57,6 +59,7 @@ SETTINGS = {
     "rtmp_server": {"rtmp-server.conf"},
     "monitoring": {
         "components.yml",
+        "exporter-health.yml",
         "monitoring.token",
         "series-importer.yml",
         "series-importer.token",
