@@ -242,6 +242,23 @@ def test_a_run_of_more_than_ten_minutes_has_control_encodes(
     assert (now["state"], sum(now["counts"].values())) == ("succeeded", found["total_jobs"])
 
 
+@pytest.mark.parametrize(
+    ("repeats", "limits", "control_jobs"),
+    [
+        (1, "max_repeats: 20", 0),
+        (1, "max_repeats: 21", 2),
+        (1, "max_repeats: 30, budget_s: 600", 0),
+        (1, "max_repeats: 30, budget_s: 601", 2),
+        (21, "max_repeats: 30, budget_s: 60", 2),
+    ],
+)
+def test_a_precision_counts_with_the_most_repeats_that_its_budget_permits(
+    ready_harness: Any, repeats: int, limits: str, control_jobs: int
+) -> None:
+    text = undecided(ready_harness, repeats=repeats, more=f"precision: {{{limits}}}\n")
+    assert plan(ready_harness, text)["control_jobs"] == control_jobs
+
+
 @pytest.mark.parametrize(("repeats", "control_jobs"), [(20, 0), (21, 2)])
 def test_a_job_that_was_not_measured_counts_as_half_a_minute(
     ready_harness: Any, repeats: int, control_jobs: int

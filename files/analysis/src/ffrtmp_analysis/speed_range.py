@@ -31,8 +31,8 @@ MIN_HALF_WIDTH = 0.02
 less than what a restart of a host can change, for example the placement of memory."""
 
 # The factors of the scale with which the range contains the next median with a probability of
-# 99.5 %, for each number of earlier runs: the 99.5 % quantile of |x - median| / Qn in 2,000,000 simulated
-# histories with a normal distribution, where Qn has no correction for small samples.
+# 99.5 %, for each number of earlier runs: the 99.5 % quantile of |x - median| / Qn in 2,000,000
+# simulated histories with a normal distribution, where Qn has no correction for small samples.
 _FACTORS = {
     10: 7.15,
     11: 8.73,
@@ -44,7 +44,7 @@ _FACTORS = {
     17: 7.41,
     18: 6.46,
     19: 7.21,
-    20: 6.37,
+    20: 6.40,
 }
 
 
