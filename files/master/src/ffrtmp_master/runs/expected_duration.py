@@ -129,7 +129,7 @@ class PlannedDurations:
         return max(first_s, min(most_s, precision.budget_s))
 
     def _control_s(self, node: str) -> float | None:
-        return control_speeds.mean_duration_s(self._connection, node)
+        return control_speeds.median_duration_s(self._connection, node)
 
 
 def _stated_s(scenario: Scenario) -> float:
