@@ -136,7 +136,7 @@ def marked_runs(
 def test_ten_equal_runs_mark_no_node(noise: Noise, common: float, judged_from: int) -> None:
     rng, tries, runs = random.Random(4), 300, [1.0] * (judged_from + 10)  # noqa: S311
     marked = sum(any([*marked_runs(rng, runs, noise, common)][-10:]) for _ in range(tries))
-    # In longer simulations, the share is at most 5 %. Three standard errors of it are 3.8 %. If each
+    # In longer simulations, the share is at most 5 %, with three standard errors of 3.8 %. If each
     # control encode counted in the history, common noise would yield 15 % or more.
     assert marked / tries < 0.088
 

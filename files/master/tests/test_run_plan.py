@@ -201,9 +201,15 @@ def test_control_encodes_are_part_of_the_expected_duration(ready_harness: Any) -
     assert unmeasured["expected"] == {"duration_s": 20.0, "reason": "", "is_minimum": True}
     harness.run(text)
     work(harness, "worker1", 10)
+    harness.run(text)
+    work(harness, "worker1", 10)
+    harness.run(text)
+    # The results of these control encodes are delivered late.
+    work(harness, "worker1", 10_000)
     measured = plan(harness, text)
     assert measured["control_s"] == 20.0
-    assert measured["expected"] == {"duration_s": 40.0, "reason": "", "is_minimum": False}
+    assert measured["expected"]["is_minimum"] is False
+    assert measured["expected"]["duration_s"] > measured["control_s"]
 
 
 @pytest.mark.parametrize("stated", [True, False])
