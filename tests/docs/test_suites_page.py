@@ -82,9 +82,8 @@ def test_the_page_states_when_control_encodes_are_added_and_judged() -> None:
     text = " ".join(_PAGE.split("## Control encodes")[1].split())
     assert f"planned to take more than {MIN_PLANNED_S / 60:.0f} minutes" in text
     assert f"Any other job counts as {UNKNOWN_JOB_S:.0f} seconds" in text
-    assert f"the last {MAX_HISTORY} control encodes of earlier runs" in text
-    runs = {5: "five"}[MIN_HISTORY // MIN_CONTROLS]
-    assert f"fewer than {MIN_HISTORY}, which is the number in {runs} runs" in text
+    assert f"the control encodes of the last {MAX_HISTORY} runs" in text
+    assert f"fewer than {MIN_HISTORY} such runs" in text
 
 
 def test_the_page_names_the_variable_that_permits_waiting() -> None:

@@ -13,7 +13,6 @@ from ffrtmp_shared.host_environment import NODE_SHARED
 from ffrtmp_shared.node_models import NodeList
 
 USUAL = 2.0
-HISTORY_RUNS = MIN_HISTORY // 2
 
 
 def noisy(seed: int) -> Iterator[float]:
@@ -74,20 +73,38 @@ def reasons_of(harness: Any, found: Any) -> list[tuple[str, list[str]]]:
 
 @pytest.fixture
 def known(ready_harness: Any) -> Any:
-    """A master whose node has as many control encodes as are needed to judge the next one."""
+    """A master whose node has had as many runs as are needed to judge the next one."""
     speeds = noisy(1)
-    for _ in range(HISTORY_RUNS):
+    for _ in range(MIN_HISTORY):
         run(ready_harness, speeds)
     return ready_harness
 
 
-def test_ten_equal_runs_mark_no_node(ready_harness: Any) -> None:
+def test_ten_equal_runs_mark_no_node(known: Any) -> None:
     speeds = noisy(2)
-    found = [run(ready_harness, speeds) for _ in range(10)]
+    found = [run(known, speeds) for _ in range(10)]
+    assert suspicion(known) is None
+    assert {state for each in found for state, _ in reasons_of(known, each)} == {"valid"}
+
+
+def test_a_run_counts_once_however_many_control_encodes_it_has(ready_harness: Any) -> None:
+    speeds = noisy(1)
+    for _ in range(MIN_HISTORY - 1):
+        run(ready_harness, speeds)
+    run(ready_harness, iter([USUAL / 1.2] * 2))
+    assert suspicion(ready_harness) is None, "the history consists of too few runs"
+    run(ready_harness, iter([USUAL / 1.2] * 2))
+    assert suspicion(ready_harness) is not None
+
+
+def test_noise_that_is_common_to_the_control_encodes_of_a_run_marks_no_node(
+    ready_harness: Any,
+) -> None:
+    # The ranges of single control encodes would contain only the runs with the same conditions.
+    of_runs = [1.0, 1.03, 0.97, 1.02, 0.99, 1.01, 0.98, 1.03, 0.97, 1.0, 1.05, 0.95]
+    for factor in of_runs:
+        run(ready_harness, iter([USUAL * factor] * 3))
     assert suspicion(ready_harness) is None
-    assert {state for each in found for state, _ in reasons_of(ready_harness, each)} == {"valid"}
-    # A last control encode that is unusual by chance is repeated, and the repeat is not unusual.
-    assert {controls_of(ready_harness, each) for each in found} == {2, 3}
 
 
 def test_a_node_that_becomes_15_percent_slower_is_marked_with_its_results(known: Any) -> None:

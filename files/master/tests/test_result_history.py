@@ -167,12 +167,18 @@ def samples(poll: PollingCollector) -> dict[str, float]:
 
 
 def test_a_drift_of_a_node_begins_a_new_pass_because_verdicts_have_changed() -> None:
-    stored, history = Stored(3), new_history(lambda: 0.0)
+    now_s = [0.0]
+    stored, history = Stored(3), new_history(lambda: now_s[0])
     complete(history, stored)
     stored.results[0] = result_collectors.result(node="changed")
     history.refresh(stored.page_after)
     assert nodes(history) == ["n0", "n1", "n2"]
     stored.drifts = 1
+    now_s[0] = result_history.MIN_RECOUNT_S - 1
+    for _ in range(5):
+        history.refresh(stored.page_after)
+    assert nodes(history)[0] == "n0", "several drifts cause one pass"
+    now_s[0] = result_history.MIN_RECOUNT_S
     for _ in range(5):
         assert nodes(history)[1:] == ["n1", "n2"], "the earlier summary stays until then"
         history.refresh(stored.page_after)

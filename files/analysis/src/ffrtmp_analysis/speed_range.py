@@ -1,8 +1,10 @@
-"""The range of speeds that is usual for a node, from the speeds of earlier equal encodes.
+"""The range of speeds that is usual for a node, from the speeds of equal encodes in earlier runs.
 
-The range is a robust prediction interval: if the node has not changed, the next speed lies in it
-with a probability of 99 %. It is computed from the logarithms of the speeds, because a disturbance
-changes a speed by a ratio. Its center is their median, and its width is a multiple of their scale
+The range is a robust prediction interval: if the node has not changed, the median of the next run
+lies in it with a probability of 99.5 %. Each run counts once, because the encodes of a run share
+its conditions, such as the temperature of the host and its other load, so that several of them are
+not independent. It is computed from the logarithms of the speeds, because a disturbance changes a
+speed by a ratio. Its center is their median, and its width is a multiple of their scale
 Qn (Rousseeuw and Croux, Alternatives to the Median Absolute Deviation, J. Am. Stat. Assoc. 88,
 1993). Both withstand a history of which almost half consists of outliers, such as the speeds of an
 earlier disturbance. For normally distributed logarithms, the range is only a little wider than the
@@ -17,32 +19,32 @@ from itertools import combinations
 from typing import NamedTuple
 
 MIN_HISTORY = 10
-"""The minimum number of earlier speeds. With fewer, the factor of the scale grows fast: with 8 of
-them, the range is 14 % wider than with 10, and with 6 it is 43 % wider."""
+"""The minimum number of earlier runs. With fewer, the factor of the scale grows fast: with 8 of
+them, the range is 17 % wider than with 10, and with 6 it is 63 % wider."""
 
 MAX_HISTORY = 20
-"""The maximum number of earlier speeds, of which the latest count. After a lasting change, the
-range moves to the new speed as soon as it is that of more than half of them."""
+"""The maximum number of earlier runs, of which the latest count. After a lasting change, the range
+moves to the new speed as soon as it is that of more than half of them."""
 
 MIN_HALF_WIDTH = 0.02
 """The minimum half width of the range, as a difference of natural logarithms. A smaller change is
 less than what a restart of a host can change, for example the placement of memory."""
 
-# The factors of the scale with which the range contains the next speed with a probability of 99 %,
-# for each number of earlier speeds: the 99 % quantile of |x - median| / Qn in 2,000,000 simulated
-# histories with a normal distribution, where Qn has no correction for small samples.
+# The factors of the scale with which the range contains the next median with a probability of
+# 99.5 %, for each number of earlier runs: the 99.5 % quantile of |x - median| / Qn in 2,000,000
+# simulated histories with a normal distribution, where Qn has no correction for small samples.
 _FACTORS = {
-    10: 6.12,
-    11: 7.51,
-    12: 5.92,
-    13: 7.03,
-    14: 5.84,
-    15: 6.76,
-    16: 5.77,
-    17: 6.55,
-    18: 5.74,
-    19: 6.44,
-    20: 5.71,
+    10: 7.15,
+    11: 8.73,
+    12: 6.83,
+    13: 8.09,
+    14: 6.64,
+    15: 7.69,
+    16: 6.55,
+    17: 7.41,
+    18: 6.46,
+    19: 7.21,
+    20: 6.40,
 }
 
 
@@ -57,7 +59,7 @@ class Side(IntEnum):
 class SpeedRange(NamedTuple):
     """The range of usual speeds, in multiples of real time.
 
-    `center` is the median of the `n` speeds from which the range was computed.
+    `center` is the median of the `n` runs from which the range was computed.
     """
 
     low: float
@@ -73,11 +75,14 @@ class SpeedRange(NamedTuple):
 
 
 def usual_range(speeds: Sequence[float]) -> SpeedRange | None:
-    """Return the range in which the next speed lies with a probability of 99 %.
+    """Return the range in which the next median lies with a probability of 99.5 %.
+
+    A single encode lies in it with a probability of 99.5 % if the noise is common to the encodes of
+    a run. If the noise is independent, medians vary less than encodes, and it is at least 96 %.
 
     Args:
-        speeds: The earlier speeds, the latest last, in multiples of real time. Speeds that are not
-            positive are ignored.
+        speeds: The median speed of each earlier run, the latest last, in multiples of real time.
+            Speeds that are not positive are ignored.
 
     Returns:
         The range, or None if there are fewer than `MIN_HISTORY` speeds.
@@ -100,9 +105,8 @@ def confirms(previous: Side | None, side: Side | None) -> bool:
     """Return whether a speed outside the range confirms that a node has changed.
 
     It does if the previous speed in the same run lies outside on the same side. A run contains
-    several control encodes, each of which lies outside with a probability of 1 %, and real speeds
-    have more outliers than a normal distribution. Two in succession are rare unless the node has
-    changed.
+    several control encodes, each of which may lie outside by chance, and real speeds have more
+    outliers than a normal distribution. Two in succession are rare unless the node has changed.
 
     Args:
         previous: The side of the previous speed in the same run; None if there is none, or if it

@@ -209,7 +209,7 @@ class ResultPage(msgspec.Struct, frozen=True, kw_only=True):
 
     `epoch` differs from that of an earlier page if the database may have been restored from a
     backup since then, so that results of earlier pages may no longer exist. `drifts` is the number
-    of control encodes that have confirmed a drift of a node. If it differs from that of an earlier
+    of drifts that have been found, each of a node in a run. If it differs from that of an earlier
     page, results of earlier pages may have another verdict now.
     """
 

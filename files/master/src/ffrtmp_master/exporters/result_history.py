@@ -21,6 +21,9 @@ _UNKNOWN_CURSOR = (HTTPStatus.CONFLICT, HTTPStatus.GONE, HTTPStatus.UNPROCESSABL
 PAGES_PER_REFRESH = 50
 """The number of pages of a pass that a refresh reads, so that it does not take too long."""
 
+MIN_RECOUNT_S = 600.0
+"""The minimum time in seconds between two passes if drifts of nodes cause the second one."""
+
 PageAfter = Callable[[str], ReadablePage]
 """Returns the page of results after a cursor."""
 
@@ -173,8 +176,10 @@ class ResultHistory(Generic[S]):
             yield self._pass.summary
 
     def _is_recount_due(self) -> bool:
-        is_old = self._clock() - self._pass.begun_at_s >= self._recount_s
-        return self._is_complete and (is_old or self._pass.has_other_verdicts)
+        wait_s = self._recount_s
+        if self._pass.has_other_verdicts:
+            wait_s = min(wait_s, MIN_RECOUNT_S)
+        return self._is_complete and self._clock() - self._pass.begun_at_s >= wait_s
 
     def _new_pass(self) -> _Pass[S]:
         summary, now_s = self._new_summary(), self._clock()

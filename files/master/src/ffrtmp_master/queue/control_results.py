@@ -1,5 +1,9 @@
 """Results of control encodes, which are compared with the history of their node."""
 
+import statistics
+from collections.abc import Iterable
+from uuid import UUID
+
 import msgspec
 from ffrtmp_analysis.speed_range import MAX_HISTORY, Side, confirms, usual_range
 from ffrtmp_shared import control_encode
@@ -8,14 +12,15 @@ from ffrtmp_shared.measurement import Measurement
 from ffrtmp_shared.scenario import Scenario
 from ffrtmp_shared.verdict import VerdictState
 
-from ffrtmp_master.store.rows import JobRow, NewControlSpeed
+from ffrtmp_master.store.rows import ControlSpeed, JobRow, NewControlSpeed
 from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 # Almost no job is a control encode, so that other scenarios are not decoded.
 _BEGINNING = f'{{"name":"{control_encode.SCENARIO.name}"'
 
-# The speeds that are read include those of the same run and of other FFmpeg builds.
-_EARLIER_MAX = 5 * MAX_HISTORY
+# The speeds that are read include those of the same run and of other FFmpeg builds, and a run of
+# several days has many.
+_EARLIER_MAX = 20 * MAX_HISTORY
 
 
 def record_control(work: UnitOfWork, job: JobRow, node: str, measurement: str) -> None:
@@ -48,7 +53,7 @@ def record_control(work: UnitOfWork, job: JobRow, node: str, measurement: str) -
         ),
         stored_at=work.now,
     )
-    work.statements.insert_control_speed(_judged(work, speed))
+    work.statements.insert_control_speed(_compare(work, speed))
 
 
 def _is_control(job: JobRow) -> bool:
@@ -57,16 +62,16 @@ def _is_control(job: JobRow) -> bool:
     )
 
 
-def _judged(work: UnitOfWork, speed: NewControlSpeed) -> NewControlSpeed:
+def _compare(work: UnitOfWork, speed: NewControlSpeed) -> NewControlSpeed:
     """Return a speed with its usual range and with what it says about the node."""
     earlier = work.statements.control_speeds(speed.node, _EARLIER_MAX)
     comparable = [
-        other.speed
-        for other in reversed(earlier)
+        other
+        for other in earlier
         if other.run_id != speed.run_id
         and (other.version, other.ffmpeg_sha256) == (speed.version, speed.ffmpeg_sha256)
     ]
-    usual = usual_range(comparable)
+    usual = usual_range(_medians_of_runs(comparable)[::-1])
     if usual is None:
         return speed
     side = usual.side_of(speed.speed)
@@ -87,3 +92,11 @@ def _judged(work: UnitOfWork, speed: NewControlSpeed) -> NewControlSpeed:
         suspect_since=since,
         suspect_run_id=run_id,
     )
+
+
+def _medians_of_runs(speeds: Iterable[ControlSpeed]) -> list[float]:
+    """Return the median speed of each run, in the order in which the runs are found first."""
+    by_run: dict[UUID, list[float]] = {}
+    for speed in speeds:
+        by_run.setdefault(speed.run_id, []).append(speed.speed)
+    return [statistics.median(found) for found in by_run.values()]

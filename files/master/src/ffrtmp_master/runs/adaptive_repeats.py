@@ -142,8 +142,10 @@ def _reason_for_control(
     """Return why a node needs another control encode at its end of a run; empty if it does not."""
     if control_encodes.is_missing_at_end(outcomes, last_at):
         return "last control encode"
+    if last_at is None:
+        return ""
     sides = control_speeds.sides_of_run(connection, due.run_id, due.node)
-    if last_at is not None and control_encodes.is_unconfirmed(outcomes, sides):
+    if control_encodes.is_unconfirmed(outcomes, sides):
         return "the speed of the last control encode is unusual for the node"
     return ""
 

@@ -40,14 +40,15 @@ class PlannedDurations:
         """Return the duration of the run in seconds, for the node that takes longest.
 
         Unlike the expected duration, it is always known: a job that was not measured yet counts as
-        `UNKNOWN_JOB_S`, or as the time for which its scenario runs by its settings. Control encodes
-        are not included.
+        `UNKNOWN_JOB_S`, or as the time for which its scenario runs by its settings. With a
+        precision, each scenario counts with the maximum number of repeats, as far as the budget
+        permits. Control encodes are not included.
         """
         totals_s: defaultdict[str, float] = defaultdict(float)
         for (node, scenario), (count, stated_s) in self._repeats.items():
             mean_s = self._means_s.get((node, scenario))
             totals_s[node] += count * (stated_s if mean_s is None else mean_s)
-        return max(totals_s.values(), default=0.0)
+        return max(map(self._with_more_repeats_s, totals_s.values()), default=0.0)
 
     def control_s(self, with_controls: Collection[str]) -> float | None:
         """Return the time that the first and the last control encode of a node take together.
@@ -116,8 +117,19 @@ class PlannedDurations:
     def _means_s(self) -> dict[tuple[str, str], float]:
         return dict(job_durations.mean_durations(self._connection, self._suite.name))
 
+    def _with_more_repeats_s(self, first_s: float) -> float:
+        """Return the duration with the most repeats, from that of the repeats queued first."""
+        precision = self._suite.precision
+        if precision is None:
+            return first_s
+        most_s = first_s * max(1.0, precision.max_repeats / self._suite.repeats)
+        if precision.budget_s is None:
+            return most_s
+        # The repeats that are queued first do not depend on the budget.
+        return max(first_s, min(most_s, precision.budget_s))
+
     def _control_s(self, node: str) -> float | None:
-        return control_speeds.mean_duration_s(self._connection, node)
+        return control_speeds.median_duration_s(self._connection, node)
 
 
 def _stated_s(scenario: Scenario) -> float:

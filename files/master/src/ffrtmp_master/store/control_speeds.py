@@ -1,6 +1,7 @@
 """Queries for the speeds of control encodes, and for the drifts of nodes that they show."""
 
 from collections.abc import Collection, Mapping
+from statistics import median
 from typing import NamedTuple
 from uuid import UUID
 
@@ -62,21 +63,23 @@ def drifts_of_runs(
 
 
 def count_drifts(connection: Connection) -> int:
-    """Return the number of control encodes that confirmed a drift."""
-    count: int = connection.execute(
-        select(func.count()).select_from(control_speeds).where(_IS_DRIFT)
-    ).scalar_one()
+    """Return the number of drifts, each of a node in a run."""
+    found = select(control_speeds.c.run_id, control_speeds.c.node).where(_IS_DRIFT).distinct()
+    count: int = connection.execute(select(func.count()).select_from(found.subquery())).scalar_one()
     return count
 
 
-def mean_duration_s(connection: Connection, node: str) -> float | None:
-    """Return the mean duration of the last control encodes of a node, or None if there are none."""
-    last = (
+def median_duration_s(connection: Connection, node: str) -> float | None:
+    """Return the median duration of the last control encodes of a node; None if there are none.
+
+    The duration lasts until the result is received. It is too long if the master was unreachable,
+    which affects the median less than the mean.
+    """
+    durations_s = connection.execute(
         select(control_speeds.c.duration_s)
         .where(control_speeds.c.node == node, control_speeds.c.duration_s.is_not(None))
         .order_by(control_speeds.c.id.desc())
         .limit(_MAX_DURATIONS)
-        .subquery()
-    )
-    mean: float | None = connection.execute(select(func.avg(last.c.duration_s))).scalar()
-    return mean
+    ).scalars()
+    known_s = list(durations_s)
+    return median(known_s) if known_s else None

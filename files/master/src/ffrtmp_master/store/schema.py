@@ -337,6 +337,7 @@ control_speeds = Table(
     Column("suspect_since", UtcDateTime),
     Column("suspect_run_id", Uuid),
     Index("ix_control_speeds_node_id", "node", "id"),
+    Index("ix_control_speeds_run_id_node", "run_id", "node"),
     Index("ix_control_speeds_drifts", "run_id", sqlite_where=_IS_DRIFT, postgresql_where=_IS_DRIFT),
     sqlite_autoincrement=True,
 )

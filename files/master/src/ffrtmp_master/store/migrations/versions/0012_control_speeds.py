@@ -40,6 +40,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_control_speeds_node_id", "control_speeds", ["node", "id"])
+    op.create_index("ix_control_speeds_run_id_node", "control_speeds", ["run_id", "node"])
     op.create_index(
         "ix_control_speeds_drifts",
         "control_speeds",
