@@ -12,6 +12,7 @@ from ffrtmp_worker.measure.measurement_cache import (
     CachedValue,
     CacheRecord,
     MeasurementCache,
+    Producer,
     measurement_key,
 )
 
@@ -21,16 +22,21 @@ class Value(msgspec.Struct, frozen=True):
     rate: Fraction = Fraction(30000, 1001)
 
 
-KEY = measurement_key("value", 1, "a" * 64)
+PRODUCER = Producer(agent_version="1.0.0", program="a" * 64)
+
+
+def _key(number: int) -> str:
+    key = measurement_key("value", 1, PRODUCER, number)
+    assert key is not None
+    return key
+
+
+KEY = _key(100)
 VALUE = Value(0.1)
 
 
 def _load(cache: MeasurementCache, key: str = KEY) -> CachedValue[Value] | None:
     return cache.load(key, Value, pytest.fail)
-
-
-def _key(number: int) -> str:
-    return measurement_key("value", 1, number)
 
 
 def test_a_value_is_known_to_all_slots(tmp_path: Path) -> None:
@@ -44,15 +50,27 @@ def test_a_key_depends_on_every_input_and_on_the_version() -> None:
     keys = {
         measurement_key(*arguments)
         for arguments in (
-            ("value", 1, "a", "b"),
-            ("value", 2, "a", "b"),
-            ("other", 1, "a", "b"),
-            ("value", 1, "ab", ""),
-            ("value", 1, "b", "a"),
-            ("value", 1, "a"),
+            ("value", 1, PRODUCER, "a", "b"),
+            ("value", 2, PRODUCER, "a", "b"),
+            ("other", 1, PRODUCER, "a", "b"),
+            ("value", 1, PRODUCER, "ab", ""),
+            ("value", 1, PRODUCER, "b", "a"),
+            ("value", 1, PRODUCER, "a"),
+            ("value", 1, PRODUCER._replace(agent_version="1.0.1"), "a", "b"),
+            ("value", 1, PRODUCER._replace(program="b" * 64), "a", "b"),
         )
     }
-    assert len(keys) == 6
+    assert len(keys) == 8
+    assert None not in keys
+
+
+def test_nothing_is_cached_of_a_program_that_is_not_identified(tmp_path: Path) -> None:
+    key = measurement_key("value", 1, PRODUCER._replace(program=None), "a")
+    assert key is None
+    cache = MeasurementCache(tmp_path)
+    cache.store(key, VALUE)
+    assert cache.load(key, Value, pytest.fail) is None
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("without", [MeasurementCache(None), "no bytes"])
@@ -149,12 +167,13 @@ def test_a_folder_that_cannot_be_written_does_not_fail_the_job(
 _WRITER = """
 import sys
 from pathlib import Path
-from ffrtmp_worker.measure.measurement_cache import MeasurementCache, measurement_key
+from ffrtmp_worker.measure.measurement_cache import MeasurementCache, Producer, measurement_key
+producer = Producer("1.0.0", "a")
 cache = MeasurementCache(Path(sys.argv[1]), max_entries=4)
 faults = []
 for round in range(60):
     for number in range(6):
-        key = measurement_key("value", 1, number)
+        key = measurement_key("value", 1, producer, number)
         found = cache.load(key, list[int], faults.append)
         assert found is None or (found.value, found.attachment) == ([number], bytes(20_000)), found
         cache.store(key, [number], bytes(20_000))

@@ -48,6 +48,18 @@ class CacheRecord:
         self.faults.append(description)
 
 
+class Producer(NamedTuple):
+    """The agent and the program that measure a value.
+
+    Attributes:
+        agent_version: The version of the agent.
+        program: The fingerprint of the program, or None if it cannot be identified.
+    """
+
+    agent_version: str
+    program: str | None
+
+
 class CachedValue(NamedTuple, Generic[T]):
     """A value from the cache, and the file content that was stored with it."""
 
@@ -87,19 +99,19 @@ class MeasurementCache:
         self._max_entries = max_entries
 
     def load(
-        self, key: str, kind: type[T], on_fault: Callable[[str], None]
+        self, key: str | None, kind: type[T], on_fault: Callable[[str], None]
     ) -> CachedValue[T] | None:
         """Return the value of a key, or None if there is none that can be used.
 
         An entry that is damaged or cannot be read is removed.
 
         Args:
-            key: The key, from `measurement_key`.
+            key: The key, from `measurement_key`. If it is None, nothing is cached.
             kind: The type of the value.
             on_fault: A function that receives a description of such an entry.
         """
         file = self._file(key)
-        if file is None:
+        if file is None or key is None:
             return None
         try:
             if file.stat().st_size > self._max_bytes:
@@ -122,10 +134,13 @@ class MeasurementCache:
             os.utime(file)
         return found
 
-    def store(self, key: str, value: object, attachment: bytes = b"") -> None:
-        """Store a value, and remove the oldest entries until the others are within the bounds."""
+    def store(self, key: str | None, value: object, attachment: bytes = b"") -> None:
+        """Store a value, and remove the oldest entries until the others are within the bounds.
+
+        If the key is None, nothing is stored.
+        """
         file = self._file(key)
-        if file is None or self._folder is None:
+        if file is None or key is None or self._folder is None:
             return
         entry = _Entry(
             key=key,
@@ -182,20 +197,23 @@ class MeasurementCache:
             file.unlink(missing_ok=True)
             entries, total_bytes = entries - 1, total_bytes - size
 
-    def _file(self, key: str) -> Path | None:
-        return None if self._folder is None else self._folder / f"{_PREFIX}{key}"
+    def _file(self, key: str | None) -> Path | None:
+        return None if self._folder is None or key is None else self._folder / f"{_PREFIX}{key}"
 
 
-def measurement_key(name: str, version: int, *inputs: object) -> str:
-    """Return the key of a value.
+def measurement_key(name: str, version: int, producer: Producer, *inputs: object) -> str | None:
+    """Return the key of a value, or None if the program that measures it is not identified.
 
     Args:
         name: The name of the value, without hyphens.
         version: The version of the computation. It is increased when equal inputs lead to another
             value.
-        *inputs: Everything that determines the value: digests, numbers and texts.
+        producer: The agent and the program that measure the value.
+        *inputs: Everything else that determines the value: digests, numbers and texts.
     """
-    description = msgspec.json.encode([version, *inputs], order="deterministic")
+    if producer.program is None:
+        return None
+    description = msgspec.json.encode([version, *producer, *inputs], order="deterministic")
     return f"{name}-{hashlib.sha256(description).hexdigest()}"
 
 

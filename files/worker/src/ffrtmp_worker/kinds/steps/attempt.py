@@ -15,13 +15,14 @@ from ffrtmp_shared.stages import Stage
 from ffrtmp_worker.energy.client import request_reading
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg.probe import MAX_PACKETS
+from ffrtmp_worker.ffmpeg.program_identity import ProgramIdentity
 from ffrtmp_worker.kinds.steps.probe_cache import ProbeCache
 from ffrtmp_worker.kinds.steps.stream_cost import Prices
 from ffrtmp_worker.measure.calibration import Calibration
 from ffrtmp_worker.measure.cgroup import usable_cpus
 from ffrtmp_worker.measure.energy_meter import EnergyMeter
 from ffrtmp_worker.measure.host_watch import HostWatch
-from ffrtmp_worker.measure.measurement_cache import CacheRecord, MeasurementCache
+from ffrtmp_worker.measure.measurement_cache import CacheRecord, MeasurementCache, Producer
 from ffrtmp_worker.measure.nvml import Nvml
 from ffrtmp_worker.measure.rtmp_stat import StatPage
 from ffrtmp_worker.measure.series import Series
@@ -45,8 +46,10 @@ class Tools:
         nvml: The client that reads NVIDIA GPUs.
         max_packets: The maximum number of video packets of a source.
         calibration: The calibrations of the quality metrics; None means that all of them are used.
-        ffprobe_sha256: The digest of `ffprobe`.
-        measurements: The cache of values that follow from known sources and outputs.
+        ffprobe_identity: The identity of `ffprobe`; None means that its values are not cached.
+        quality_identity: The identity of `quality_ffmpeg`; None means that its values are not
+            cached.
+        measurements: The cache of measured values of sources and outputs.
         probe_cache: The cache of the probes with which settings for a VMAF were found.
         prices: The operator's prices for this host.
         received_max_bytes: The maximum size of a stored stream.
@@ -70,12 +73,25 @@ class Tools:
     nvml: Nvml = field(default_factory=Nvml)
     max_packets: int = MAX_PACKETS
     calibration: Calibration | None = None
-    ffprobe_sha256: str = ""
+    ffprobe_identity: ProgramIdentity | None = None
+    quality_identity: ProgramIdentity | None = None
     measurements: MeasurementCache = field(default_factory=lambda: MeasurementCache(None))
     probe_cache: ProbeCache = field(default_factory=lambda: ProbeCache(None))
     prices: Prices = field(default_factory=Prices)
     received_max_bytes: int = 2_147_483_648
     loops: LoopRegistry = field(default_factory=LoopRegistry)
+
+    def probe_producer(self) -> Producer:
+        """Return what identifies the agent and its current ffprobe in the cache of measurements."""
+        return self._producer(self.ffprobe_identity)
+
+    def quality_producer(self) -> Producer:
+        """Return what identifies the agent and its current `quality_ffmpeg` in that cache."""
+        return self._producer(self.quality_identity)
+
+    def _producer(self, identity: ProgramIdentity | None) -> Producer:
+        program = None if identity is None else identity.fingerprint()
+        return Producer(agent_version=self.agent_version, program=program)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,7 +80,8 @@ def check_output(
         name=f"{part}quality",
         source_sha256=source.sha256,
         output_sha256=sha256,
-        ffmpeg_sha256=attempt.tools.quality_ffmpeg_build.sha256,
+        producer=attempt.tools.quality_producer(),
+        find_producer=attempt.tools.quality_producer,
     )
     compared = _compare(attempt, source, Clip(name=output_name, probe=found), known)
     attempt.check_stop()
@@ -110,13 +111,14 @@ def _probe(
 def _check_decode(attempt: Attempt, source: VideoProbe, name: str, sha256: str) -> tuple[str, bool]:
     """Return the SHA-256 of the decoded frames of the output, and whether it was cached."""
     tools = attempt.tools
-    build = tools.quality_ffmpeg_build.sha256
-    key = measurement_key("decode", _DECODE_VERSION, sha256, build)
+    producer = tools.quality_producer()
+    key = measurement_key("decode", _DECODE_VERSION, producer, sha256)
     cached = tools.measurements.load(key, _DecodeCheck, attempt.cache_record.add_fault)
     if cached is not None:
         return cached.value.decoded_sha256, True
     decoded_sha256 = _decode(attempt, source, name)
-    tools.measurements.store(key, _DecodeCheck(decoded_sha256=decoded_sha256))
+    if tools.quality_producer() == producer:
+        tools.measurements.store(key, _DecodeCheck(decoded_sha256=decoded_sha256))
     return decoded_sha256, False
 
 

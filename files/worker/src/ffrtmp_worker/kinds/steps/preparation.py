@@ -56,14 +56,15 @@ def _complexity(
 ) -> tuple[Complexity | Unavailable, bool]:
     """Return the complexity of the source, and whether it was cached."""
     tools = attempt.tools
-    key = complexity.complexity_key(sha256, tools.quality_ffmpeg_build.sha256)
+    producer = tools.quality_producer()
+    key = complexity.complexity_key(sha256, producer)
     cached = tools.measurements.load(key, Complexity, attempt.cache_record.add_fault)
     if cached is not None:
         return cached.value, True
     found = complexity.measure_complexity(
         tools.quality_ffmpeg, attempt.folder, name, source_duration_s(source), attempt.is_stopped
     )
-    if isinstance(found, Complexity):
+    if isinstance(found, Complexity) and tools.quality_producer() == producer:
         tools.measurements.store(key, found)
     return found, False
 
