@@ -75,6 +75,7 @@ def find_tools(settings: AgentSettings) -> Tools:
         quality_ffmpeg_build=quality_build,
         encoders=proved_encoders(settings.ffmpeg),
         vmaf_threads=settings.vmaf_threads,
+        slots_sharing_cpus=settings.slots_sharing_cpus,
         min_free_bytes=settings.min_free_bytes,
         agent_version=version("ffmpeg-rtmp-worker"),
         energy_socket=settings.energy_socket,
@@ -99,7 +100,9 @@ def find_tools(settings: AgentSettings) -> Tools:
 def check_metrics(found: Tools, stopped: threading.Event) -> None:
     """Calibrate the quality metrics for usual sizes, and log those that are wrong."""
     if found.calibration is not None:
-        found.calibration.check_common_sizes(found.vmaf_threads, stopped.is_set)
+        # Jobs may run in other slots.
+        threads = found.comparison_threads(is_exclusive=False)
+        found.calibration.check_common_sizes(threads, stopped.is_set)
 
 
 def _identity(settings: AgentSettings, program: Path) -> ProgramIdentity | None:

@@ -1,11 +1,13 @@
 """An attempt, the input of a kind: its scenario, its work folder, its tools and callbacks."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from ffrtmp_shared.attempt_models import Progress
+from ffrtmp_shared.comparison_threads import count_threads
 from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.provenance import FfmpegBuild, Provenance
@@ -39,6 +41,8 @@ class Tools:
         ffmpeg: The binary that is timed: either `farm_ffmpeg` or the binary that the scenario
             specifies. The path of the latter is relative to the attempt's folder.
         encoders: The encoders of `ffmpeg` that passed a test encode on this node.
+        vmaf_threads: The number of threads of a comparison that the operator set, or None.
+        slots_sharing_cpus: The number of slots that share the CPUs of this one, if it is known.
         energy_socket: The socket of the energy reader, if there is one.
         energy_idle_s: The time for which idle power is measured, in seconds.
         rtmp_url: The application of the RTMP server that streams are sent to, if there is one.
@@ -63,9 +67,10 @@ class Tools:
     ffmpeg_build: FfmpegBuild
     quality_ffmpeg_build: FfmpegBuild
     encoders: frozenset[str]
-    vmaf_threads: int
+    vmaf_threads: int | None
     min_free_bytes: int
     agent_version: str
+    slots_sharing_cpus: int | None = None
     energy_socket: Path | None = None
     energy_idle_s: float = 0.0
     rtmp_url: str | None = None
@@ -80,6 +85,20 @@ class Tools:
     prices: Prices = field(default_factory=Prices)
     received_max_bytes: int = 2_147_483_648
     loops: LoopRegistry = field(default_factory=LoopRegistry)
+
+    def comparison_threads(self, *, is_exclusive: bool) -> int:
+        """Return the number of threads that compare an output with its source.
+
+        Args:
+            is_exclusive: Whether no other job runs on the node.
+        """
+        return count_threads(
+            self.vmaf_threads,
+            self.slots_sharing_cpus,
+            is_exclusive=is_exclusive,
+            usable_cpus=usable_cpus(),
+            cpus=len(os.sched_getaffinity(0)),
+        )
 
     def probe_producer(self) -> Producer:
         """Return what identifies the agent and its current ffprobe in the cache of measurements."""
@@ -127,9 +146,9 @@ class Attempt:
         """The number of threads that compare an output with its source.
 
         If no other job runs on the node, nothing is measured there during the comparison, so it
-        uses all CPUs of the slot. Otherwise it must leave CPUs to the other jobs.
+        may use all CPUs of the slot. Otherwise it must leave CPUs to the other jobs.
         """
-        return usable_cpus() if self.is_exclusive else self.tools.vmaf_threads
+        return self.tools.comparison_threads(is_exclusive=self.is_exclusive)
 
     @property
     def timed_stage(self) -> Stage:
