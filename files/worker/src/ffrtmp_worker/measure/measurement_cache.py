@@ -103,7 +103,8 @@ class MeasurementCache:
     ) -> CachedValue[T] | None:
         """Return the value of a key, or None if there is none that can be used.
 
-        An entry that is damaged or cannot be read is removed.
+        An entry that is damaged or cannot be read is removed. An undamaged entry whose structure is
+        not that of `kind` is ignored: another build of the agent wrote it.
 
         Args:
             key: The key, from `measurement_key`. If it is None, nothing is cached.
@@ -118,6 +119,9 @@ class MeasurementCache:
                 return None  # The limit was lowered; the next entry removes this one.
             found = self._read(file, key, kind)
         except FileNotFoundError:
+            return None
+        except msgspec.ValidationError:
+            # Its digest is correct. The new measurement replaces it.
             return None
         except (OSError, ValueError, msgspec.DecodeError) as error:
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
