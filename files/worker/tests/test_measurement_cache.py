@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from ffrtmp_shared.measurement import QualityMeasurement
 from ffrtmp_worker.measure.measurement_cache import (
     CachedValue,
     CacheRecord,
@@ -16,6 +17,7 @@ from ffrtmp_worker.measure.measurement_cache import (
     Producer,
     measurement_key,
 )
+from ffrtmp_worker.measure.quality_cache import QualityCache
 
 
 class Value(msgspec.Struct, frozen=True):
@@ -80,6 +82,48 @@ def test_a_cache_can_be_switched_off(tmp_path: Path, without: MeasurementCache |
     cache.store(KEY, VALUE)
     assert _load(cache) is None
     assert not list(tmp_path.iterdir())
+
+
+def test_a_cache_that_is_switched_off_removes_its_entries(tmp_path: Path) -> None:
+    cache, other = MeasurementCache(tmp_path), tmp_path / "other"
+    cache.store(KEY, VALUE)
+    other.write_bytes(b"")
+    cache.remove_unused()
+    assert _load(cache) is not None
+    MeasurementCache(tmp_path, max_bytes=0).remove_unused()
+    assert list(tmp_path.iterdir()) == [other]
+
+
+def test_scores_that_cannot_be_restored_are_removed(tmp_path: Path) -> None:
+    record = CacheRecord()
+    quality = QualityCache(
+        cache=MeasurementCache(tmp_path),
+        record=record,
+        name="quality",
+        source_sha256="a" * 64,
+        output_sha256="b" * 64,
+        producer=PRODUCER,
+        find_producer=lambda: PRODUCER,
+    )
+    log = tmp_path / "vmaf.csv"
+    log.write_text("Frame,vmaf,\n0,90.0,\n")
+    measured = QualityMeasurement(
+        vmaf_model="vmaf_v0.6.1",
+        vmaf_mean=90.0,
+        vmaf_harmonic_mean=90.0,
+        vmaf_min=90.0,
+        vmaf_p1=90.0,
+        vmaf_p5=90.0,
+        pairs=1,
+    )
+    quality.store("graph", log, measured)
+    (entry,) = tmp_path.glob("*quality-*")
+    stored = msgspec.msgpack.decode(entry.read_bytes()[32:])
+    content = msgspec.msgpack.encode(stored | {"attachment": b"no zlib"})
+    entry.write_bytes(hashlib.sha256(content).digest() + content)
+    assert quality.load("graph", log) is None
+    assert len(record.faults) == 1
+    assert not entry.exists()
 
 
 @pytest.mark.parametrize("damage", ["shorter", "empty", "changed", "other key", "a directory"])

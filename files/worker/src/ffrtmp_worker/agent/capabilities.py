@@ -66,6 +66,8 @@ def find_tools(settings: AgentSettings) -> Tools:
     Raises UnusableFfmpegError if an FFmpeg binary cannot be identified.
     """
     quality_build = build_info.identify_build(settings.quality_ffmpeg)
+    measurements = MeasurementCache(settings.cache_dir, settings.measurement_cache_max_bytes)
+    measurements.remove_unused()
     return Tools(
         ffmpeg=settings.ffmpeg,
         farm_ffmpeg=settings.ffmpeg,
@@ -87,7 +89,7 @@ def find_tools(settings: AgentSettings) -> Tools:
         calibration=Calibration(settings.cache_dir, settings.quality_ffmpeg, quality_build.sha256),
         ffprobe_identity=_identity(settings, settings.ffprobe),
         quality_identity=_identity(settings, settings.quality_ffmpeg),
-        measurements=MeasurementCache(settings.cache_dir, settings.measurement_cache_max_bytes),
+        measurements=measurements,
         probe_cache=ProbeCache(settings.cache_dir),
         prices=Prices(
             currency=settings.currency,

@@ -97,6 +97,22 @@ class MeasurementCache:
         self._folder = folder if max_bytes else None
         self._max_bytes = max_bytes
         self._max_entries = max_entries
+        self._unused_folder = None if max_bytes else folder
+
+    def remove_unused(self) -> None:
+        """Remove the entries of earlier jobs if the cache was switched off with a limit of 0."""
+        if self._unused_folder is None:
+            return
+        for file in self._unused_folder.glob(f"{_PREFIX}*"):
+            with contextlib.suppress(OSError):  # Another slot may remove it.
+                file.unlink()
+
+    def remove(self, key: str) -> None:
+        """Remove the entry of a key, because its content cannot be used."""
+        file = self._file(key)
+        if file is not None:
+            with contextlib.suppress(OSError):
+                file.unlink()
 
     def load(
         self, key: str | None, kind: type[T], on_fault: Callable[[str], None]

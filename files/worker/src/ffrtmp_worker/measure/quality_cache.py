@@ -51,12 +51,14 @@ class QualityCache:
         Raises:
             OSError: The log cannot be written.
         """
-        found = self.cache.load(self._key(graph), QualityMeasurement, self.record.add_fault)
-        if found is None:
+        key = self._key(graph)
+        found = self.cache.load(key, QualityMeasurement, self.record.add_fault)
+        if found is None or key is None:
             return None
         try:
             restore_log(found.attachment, log)
         except UnreadableScoresError as error:
+            self.cache.remove(key)
             self.record.add_fault(f"{self.name}: {error}")
             return None
         self.record.add_value(self.name)
