@@ -48,7 +48,7 @@ def run(clip: Path, caching: Tools, tmp_path: Path) -> Callable[..., Measurement
 
 
 def _entries(tmp_path: Path, name: str) -> list[Path]:
-    return list((tmp_path / "cache").glob(f"known-{name}-*"))
+    return list((tmp_path / "cache").glob(f"measured-{name}-*"))
 
 
 def _scores(folder: Path) -> pyarrow.Table:
@@ -306,7 +306,7 @@ def test_a_full_cache_does_not_change_the_result(
     first, second = run(tools=tiny), run(tools=tiny)
     assert "quality" not in second.cached_values
     assert second.quality == first.quality
-    assert sum(file.stat().st_size for file in (tmp_path / "cache").glob("known-*")) <= 600
+    assert sum(file.stat().st_size for file in (tmp_path / "cache").glob("measured-*")) <= 600
 
 
 def test_a_damaged_file_is_probed_each_time(

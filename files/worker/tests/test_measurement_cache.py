@@ -143,7 +143,7 @@ def test_a_damaged_entry_is_removed_and_reported(
         entry.write_bytes(content)
     elif damage == "other key":
         cache.store(_key(1), VALUE)
-        (tmp_path / f"known-{_key(1)}").replace(entry)
+        (tmp_path / f"measured-{_key(1)}").replace(entry)
     else:
         entry.unlink()
         entry.mkdir()
@@ -177,7 +177,7 @@ def test_an_entry_of_another_build_of_the_agent_is_no_fault(
 
 
 def _age(tmp_path: Path, key: str, age_s: float) -> None:
-    file = tmp_path / f"known-{key}"
+    file = tmp_path / f"measured-{key}"
     then = file.stat().st_mtime - age_s
     os.utime(file, (then, then))
 
@@ -200,7 +200,7 @@ def test_the_size_of_all_entries_is_bounded(tmp_path: Path) -> None:
     for number in range(10):
         cache.store(_key(number), VALUE, bytes(3000))
         for earlier in range(number + 1):
-            if (tmp_path / f"known-{_key(earlier)}").exists():
+            if (tmp_path / f"measured-{_key(earlier)}").exists():
                 _age(tmp_path, _key(earlier), 10)
     kept = [number for number in range(10) if _load(cache, _key(number)) is not None]
     assert kept == [7, 8, 9]
@@ -238,5 +238,5 @@ assert not faults, faults
 def test_several_slots_write_and_remove_the_same_entries(tmp_path: Path) -> None:
     writers = [subprocess.Popen([sys.executable, "-c", _WRITER, str(tmp_path)]) for _ in range(3)]
     assert [writer.wait(120) for writer in writers] == [0, 0, 0]
-    assert len(list(tmp_path.glob("known-*"))) <= 4
+    assert len(list(tmp_path.glob("measured-*"))) <= 4
     assert not list(tmp_path.glob("*.part"))

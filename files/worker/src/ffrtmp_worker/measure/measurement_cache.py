@@ -1,4 +1,4 @@
-"""Cache of values that follow from known bytes, so that equal bytes are measured only once.
+"""Cache of values that depend only on known bytes, so that equal bytes are measured only once.
 
 All slots of a node share its folder. An entry is one file that begins with the digest of its
 content, so that damage is detected.
@@ -25,7 +25,7 @@ DEFAULT_MAX_BYTES = 268_435_456
 MAX_ENTRIES = 10_000
 """Maximum number of entries. A repeat of a transcode uses about four."""
 
-_PREFIX = "known-"
+_PREFIX = "measured-"
 _PART_SUFFIX = ".part"
 _DIGEST_BYTES = hashlib.sha256().digest_size
 

@@ -13,7 +13,7 @@ from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command, process
 from ffrtmp_worker.ffmpeg.probe import UnreadableFileError, VideoProbe
 from ffrtmp_worker.kinds.steps.attempt import Attempt
-from ffrtmp_worker.kinds.steps.known_probe import probe_known
+from ffrtmp_worker.kinds.steps.cached_probe import probe_or_load
 from ffrtmp_worker.kinds.steps.preparation import SourceClip, deadline_s
 from ffrtmp_worker.kinds.steps.source_check import find_source_failure
 from ffrtmp_worker.kinds.steps.timed_run import killed
@@ -45,7 +45,8 @@ def check_output(
 ) -> tuple[OutputMeasurement, QualityMeasurement | Unavailable]:
     """Check the file `output_name` in the attempt's folder, then compare it with the source.
 
-    What follows from the bytes of the output comes from the node's cache if it is known.
+    Values that depend only on the content of the output are read from the node's cache, if it has
+    them.
 
     Args:
         attempt: The attempt that wrote the output.
@@ -93,7 +94,7 @@ def _probe(
 ) -> tuple[VideoProbe, bool]:
     """Return the properties of the output, and whether they were cached."""
     try:
-        output, is_cached = probe_known(attempt, name, sha256)
+        output, is_cached = probe_or_load(attempt, name, sha256)
     except UnreadableFileError as error:
         attempt.check_stop()
         raise AttemptFailedError(

@@ -11,7 +11,7 @@ from ffrtmp_shared.unavailable import Unavailable
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg.probe import UnreadableFileError, VideoProbe
 from ffrtmp_worker.kinds.steps.attempt import Attempt
-from ffrtmp_worker.kinds.steps.known_probe import probe_known
+from ffrtmp_worker.kinds.steps.cached_probe import probe_or_load
 from ffrtmp_worker.measure import complexity
 from ffrtmp_worker.measure import output as outputs
 from ffrtmp_worker.measure.complexity import Complexity
@@ -113,7 +113,7 @@ def check_space(attempt: Attempt) -> None:
 def _probe(attempt: Attempt, name: str, sha256: str) -> tuple[VideoProbe, bool]:
     """Return the properties of the source, and whether they were cached."""
     try:
-        source, is_cached = probe_known(attempt, name, sha256)
+        source, is_cached = probe_or_load(attempt, name, sha256)
     except UnreadableFileError as error:
         attempt.check_stop()
         raise AttemptFailedError(

@@ -10,7 +10,7 @@ _VERSION = 1
 """Version of the computation of a probe's properties from the output of ffprobe."""
 
 
-def probe_known(attempt: Attempt, name: str, sha256: str) -> tuple[VideoProbe, bool]:
+def probe_or_load(attempt: Attempt, name: str, sha256: str) -> tuple[VideoProbe, bool]:
     """Return the properties of a file in the attempt's folder, and whether they were cached.
 
     A file about which ffprobe complains is probed each time.
