@@ -434,6 +434,17 @@ def test_rows_name_the_reasons_of_their_verdicts() -> None:
     }
 
 
+def test_a_line_names_nodes_whose_cache_had_faults() -> None:
+    damaged = [result(repeat=number) for number in (1, 2)]
+    assert legend.cache_lines(damaged) == []
+    for document in damaged:
+        document["measurement"]["cache_faults"] = ["probe: damaged"]
+    assert legend.cache_lines(damaged) == [
+        f"{damaged[0]['node']}: 2 cached measurements could not be used and were repeated; "
+        "check its disk"
+    ]
+
+
 def _ladder(document: Row) -> None:
     encode = document["scenario"].pop("encode")
     renditions = [

@@ -208,6 +208,7 @@ def test_unavailable_values_are_empty_and_never_0(result: Result, kind: str) -> 
     # The encode has none of these settings, and the suite does not compare FFmpeg builds.
     others |= {"crf", "cq", "max_kbps", "buffer_kbit", "width_px", "height_px", "frame_rate"}
     others |= {"options", "source_url", "ffmpeg", "ffmpeg_url", "cached_values"}
+    others |= {"cache_faults"}
     others |= {"quality_neg", "quality_psnr", "quality_ssim", "quality_xpsnr"}
     # The row was written without a run and without prices.
     others |= {column.name for column in columns.COLUMNS if column.path.startswith("run.")}
@@ -329,6 +330,7 @@ COMPUTED = {
     "verdict_reasons",
     "argv",
     "cached_values",
+    "cache_faults",
 }
 
 
@@ -374,11 +376,16 @@ def test_the_table_has_a_column_for_every_scalar() -> None:
 
 
 def test_rows_name_the_cached_values_and_the_requested_scores(result: Result) -> None:
-    measurement = replace(result.measurement, cached_values=("source", "output", "quality"))
+    values, faults = ("source", "output", "quality"), ("probe: damaged", "decode: damaged")
+    measurement = replace(result.measurement, cached_values=values, cache_faults=faults)
     scenario = replace(result.scenario, quality=QualitySettings(neg=False))
     changed = [result, replace(result, measurement=measurement, scenario=scenario)]
     full, cached = csv.DictReader(io.StringIO(written("csv", changed).decode()))
     assert (full["cached_values"], cached["cached_values"]) == ("", "source output quality")
+    assert (full["cache_faults"], cached["cache_faults"]) == (
+        "",
+        "probe: damaged; decode: damaged",
+    )
     names = ("quality_neg", "quality_psnr", "quality_ssim", "quality_xpsnr")
     assert [cached[name] for name in names] == ["false", "true", "true", "true"]
     assert {full[name] for name in names} == {""}

@@ -22,12 +22,12 @@ from ffrtmp_shared.rate_point import RatePoint
 from ffrtmp_shared.scenario import EncodeSettings, Scenario, Source
 from ffrtmp_worker.agent.spooled_report import describe_artifact
 from ffrtmp_worker.ffmpeg.build_info import identify_build
+from ffrtmp_worker.ffmpeg.program_identity import ProgramIdentity
 from ffrtmp_worker.inputs.address_policy import AddressPolicy
 from ffrtmp_worker.kinds.steps.attempt import Attempt, Tools
 from ffrtmp_worker.kinds.steps.probe_cache import ProbeCache
 from ffrtmp_worker.measure.calibration import Calibration
 from ffrtmp_worker.measure.measurement_cache import MeasurementCache
-from ffrtmp_worker.measure.output import file_sha256
 from session_files import make_once
 
 from .api_server import ApiServer
@@ -114,7 +114,8 @@ def tools(ffmpeg: Path, ffprobe: Path, encoders_file: Path) -> Tools:
         vmaf_threads=2,
         min_free_bytes=1,
         agent_version="0.1.0",
-        ffprobe_sha256=file_sha256(ffprobe),
+        ffprobe_identity=ProgramIdentity(ffprobe),
+        quality_identity=ProgramIdentity(ffmpeg),
         calibration=Calibration(None, ffmpeg, build.sha256),
     )
 

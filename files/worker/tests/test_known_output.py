@@ -22,6 +22,7 @@ from ffrtmp_worker.agent import scores_file
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg.build_info import FfmpegBuild
 from ffrtmp_worker.ffmpeg.probe import probe_video
+from ffrtmp_worker.ffmpeg.program_identity import ProgramIdentity
 from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.kinds.steps.output_check import check_output
 from ffrtmp_worker.kinds.steps.preparation import prepare_source
@@ -47,7 +48,7 @@ def run(clip: Path, caching: Tools, tmp_path: Path) -> Callable[..., Measurement
 
 
 def _entries(tmp_path: Path, name: str) -> list[Path]:
-    return list((tmp_path / "cache").glob(f"known-{name}-*"))
+    return list((tmp_path / "cache").glob(f"measured-{name}-*"))
 
 
 def _scores(folder: Path) -> pyarrow.Table:
@@ -112,18 +113,63 @@ def test_a_different_source_is_measured_again(
     assert measured.cached_values == ("output",)
 
 
-@pytest.mark.parametrize("program", ["quality_ffmpeg_build", "ffprobe_sha256"])
+class _OtherIdentity(ProgramIdentity):
+    """The identity of another program at the same path."""
+
+    def fingerprint(self) -> str:
+        return "f" * 64
+
+
+@pytest.mark.parametrize("program", ["quality_ffmpeg", "ffprobe"])
 def test_values_of_another_program_are_not_used(
     run: Callable[..., Measurement], caching: Tools, program: str
 ) -> None:
     run()
-    if program == "ffprobe_sha256":
-        other, expected = replace(caching, ffprobe_sha256="f" * 64), ("quality",)
+    identity = _OtherIdentity(getattr(caching, program))
+    if program == "ffprobe":
+        other, expected = replace(caching, ffprobe_identity=identity), ("quality",)
     else:
-        build = FfmpegBuild(version="other", sha256="f" * 64)
-        other, expected = replace(caching, quality_ffmpeg_build=build), ()
+        other, expected = replace(caching, quality_identity=identity), ()
     assert run(tools=other).cached_values == expected
     assert run(tools=other).cached_values == ALL
+
+
+def test_values_of_another_agent_are_not_used(
+    run: Callable[..., Measurement], caching: Tools
+) -> None:
+    run()
+    assert run(tools=replace(caching, agent_version="0.1.1")).cached_values == ()
+
+
+def test_a_program_that_cannot_be_identified_measures_each_time(
+    run: Callable[..., Measurement], caching: Tools, tmp_path: Path
+) -> None:
+    script = tmp_path / "ffprobe"
+    script.write_text(f'#!/bin/sh\nexec "{caching.ffprobe}" "$@"\n')
+    script.chmod(0o755)
+    tools = replace(caching, ffprobe=script, ffprobe_identity=ProgramIdentity(script))
+    run(tools=tools)
+    assert run(tools=tools).cached_values == ("quality",)
+    assert _entries(tmp_path, "probe") == []
+
+
+def test_a_program_that_is_replaced_during_the_measurement_stores_nothing(
+    clip: Path, caching: Tools, tmp_path: Path
+) -> None:
+    class Replaced(ProgramIdentity):
+        """The identity of a program that is always being replaced."""
+
+        count = 0
+
+        def fingerprint(self) -> str:
+            self.count += 1
+            return str(self.count)
+
+    program = Replaced(caching.ffprobe)
+    tools = replace(caching, ffprobe_identity=program, quality_identity=program)
+    kinds.run_attempt(attempt(scenario(clip), clip, tmp_path / "a", tools))
+    assert all(_entries(tmp_path, name) == [] for name in ("probe", "complexity", "decode"))
+    assert _entries(tmp_path, "quality") == []
 
 
 def test_the_ffmpeg_that_encodes_does_not_matter(
@@ -260,7 +306,7 @@ def test_a_full_cache_does_not_change_the_result(
     first, second = run(tools=tiny), run(tools=tiny)
     assert "quality" not in second.cached_values
     assert second.quality == first.quality
-    assert sum(file.stat().st_size for file in (tmp_path / "cache").glob("known-*")) <= 600
+    assert sum(file.stat().st_size for file in (tmp_path / "cache").glob("measured-*")) <= 600
 
 
 def test_a_damaged_file_is_probed_each_time(

@@ -70,6 +70,7 @@ def test_only_an_exclusive_job_uses_all_cpus_for_the_comparison(
     clip: Path, tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ffrtmp_worker.kinds.steps.attempt.usable_cpus", lambda: 5)
+    tools = replace(tools, vmaf_threads=None)
     for is_exclusive, threads in ((True, 5), (False, 2)):
         folder = tmp_path / f"{is_exclusive}"
         tried = replace(attempt(scenario(clip), clip, folder, tools), is_exclusive=is_exclusive)

@@ -56,6 +56,19 @@ def figure_reasons(results: Iterable[Json], exported: Mapping[str, Mapping[str, 
     return found
 
 
+def cache_lines(results: Iterable[Json]) -> list[str]:
+    """Return a line for each node whose cache of measurements had entries that it could not use."""
+    faults: dict[str, int] = {}
+    for result in results:
+        count = len(result["measurement"].get("cache_faults") or ())
+        if count:
+            faults[result["node"]] = faults.get(result["node"], 0) + count
+    return [
+        f"{node}: {count} cached measurements could not be used and were repeated; check its disk"
+        for node, count in sorted(faults.items())
+    ]
+
+
 def verdict_details(results: Iterable[Json]) -> dict[str, str]:
     """Return the first description of each reason for a verdict, by the code of the reason."""
     found: dict[str, str] = {}

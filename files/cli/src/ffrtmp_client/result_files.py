@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -70,6 +71,11 @@ class RunResults:
         lines = [
             table.render(self.rows, remarks, columns),
             *rate_remarks.remark_lines(self.results, columns),
+            *(
+                line
+                for text in legend.cache_lines(self.results)
+                for line in textwrap.wrap(text, columns)
+            ),
         ]
         return "\n".join(lines)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 from ffrtmp_client.api import Master
+from ffrtmp_shared.comparison_threads import MAX_THREADS
 from ffrtmp_worker.ffmpeg.build_info import UnusableFfmpegError
 from rich.markup import escape
 from rich.table import Table
@@ -161,7 +162,7 @@ def _programs(
         ffmpeg=ffmpeg,
         ffprobe=ffprobe,
         quality_ffmpeg=quality_ffmpeg or ffmpeg,
-        vmaf_threads=len(os.sched_getaffinity(0)),
+        vmaf_threads=min(len(os.sched_getaffinity(0)), MAX_THREADS),
     )
 
 

@@ -8,6 +8,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from ffrtmp_shared.comparison_threads import MAX_THREADS
+
 from ffrtmp_cli.local.certificates import write_certificates, write_private
 from ffrtmp_cli.local.ffmpeg_programs import Programs
 
@@ -22,7 +24,6 @@ _LEASE_S = 20.0
 _HEARTBEAT_S = 5.0
 # Each Ctrl-C ends an attempt of the job that is being measured.
 _MAX_ATTEMPTS = 10
-_THREADS_MAX = 16
 _CACHE_MAX_BYTES = 4 * 1024**3
 
 
@@ -146,8 +147,7 @@ def write_farm_files(
             "ffmpeg": str(programs.ffmpeg.path),
             "ffprobe": str(programs.ffprobe.path),
             "quality_ffmpeg": str(programs.quality_ffmpeg.path),
-            # The quality pass uses all CPUs.
-            "vmaf_threads": min(len(os.sched_getaffinity(0)), _THREADS_MAX),
+            "vmaf_threads": min(len(os.sched_getaffinity(0)), MAX_THREADS),
             # Measuring the idle power before each encode would take longer than the encode.
             "energy_idle_s": 0,
             "min_free_bytes": MIN_FREE_BYTES,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import msgspec
 from ffrtmp_client.pinning import physical
+from ffrtmp_shared.comparison_threads import MAX_THREADS
 
 from ffrtmp_cli.recommendation.capacity import Capacity
 
@@ -119,8 +120,9 @@ def _cpus(capacity: Capacity, slots: int) -> Iterator[Setting]:
         yield Setting(name="worker_slot_cpus", value=value, reason=reason + note)
     yield Setting(
         name="worker_vmaf_threads",
-        value=max(threads, 1),
-        reason="Quality is measured with as many threads as the slot has CPUs.",
+        value=min(max(threads, 1), MAX_THREADS),
+        reason="Quality is measured with as many threads as the slot has CPUs, at most "
+        f"{MAX_THREADS}, because each needs memory.",
     )
 
 

@@ -134,6 +134,10 @@ def _cached_values(exported: ExportedResult) -> Value:
     return " ".join(exported.result.measurement.cached_values) or None
 
 
+def _cache_faults(exported: ExportedResult) -> Value:
+    return "; ".join(exported.result.measurement.cache_faults) or None
+
+
 def _argv(exported: ExportedResult) -> Value:
     return shlex.join(exported.result.measurement.provenance.argv)
 
@@ -288,6 +292,7 @@ COLUMNS: tuple[Column, ...] = (
     _quality("xpsnr_cr_db", _NUMBER),
     _quality("alignment_offset", _WHOLE),
     Column("cached_values", _TEXT, _cached_values),
+    Column("cache_faults", _TEXT, _cache_faults),
     # Densities.
     _density("density_limit", _TEXT, "limit"),
     _density("power_w", _NUMBER),

@@ -23,13 +23,13 @@ from ffrtmp_shared.value_rules import clean_text
 from ffrtmp_worker.agent.settings import AgentSettings
 from ffrtmp_worker.ffmpeg import build_info
 from ffrtmp_worker.ffmpeg.encoder_check import check_encoder
+from ffrtmp_worker.ffmpeg.program_identity import ProgramIdentity
 from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.kinds.steps.probe_cache import ProbeCache
 from ffrtmp_worker.kinds.steps.stream_cost import Prices
 from ffrtmp_worker.measure.calibration import Calibration
 from ffrtmp_worker.measure.environment import cpu_model
 from ffrtmp_worker.measure.measurement_cache import MeasurementCache
-from ffrtmp_worker.measure.output import file_sha256
 from ffrtmp_worker.measure.rtmp_stat import StatPage
 
 _MAX_FACT = 1024
@@ -63,10 +63,11 @@ def proved_encoders(ffmpeg: Path) -> frozenset[str]:
 def find_tools(settings: AgentSettings) -> Tools:
     """Identify the programs and services that this node uses for measurements.
 
-    Raises UnusableFfmpegError if an FFmpeg binary cannot be identified, and OSError if ffprobe
-    cannot be read.
+    Raises UnusableFfmpegError if an FFmpeg binary cannot be identified.
     """
     quality_build = build_info.identify_build(settings.quality_ffmpeg)
+    measurements = MeasurementCache(settings.cache_dir, settings.measurement_cache_max_bytes)
+    measurements.remove_unused()
     return Tools(
         ffmpeg=settings.ffmpeg,
         farm_ffmpeg=settings.ffmpeg,
@@ -76,6 +77,7 @@ def find_tools(settings: AgentSettings) -> Tools:
         quality_ffmpeg_build=quality_build,
         encoders=proved_encoders(settings.ffmpeg),
         vmaf_threads=settings.vmaf_threads,
+        slots_sharing_cpus=settings.slots_sharing_cpus,
         min_free_bytes=settings.min_free_bytes,
         agent_version=version("ffmpeg-rtmp-worker"),
         energy_socket=settings.energy_socket,
@@ -85,8 +87,9 @@ def find_tools(settings: AgentSettings) -> Tools:
         received_max_bytes=settings.received_max_bytes,
         max_packets=settings.source_max_packets,
         calibration=Calibration(settings.cache_dir, settings.quality_ffmpeg, quality_build.sha256),
-        ffprobe_sha256=file_sha256(settings.ffprobe),
-        measurements=MeasurementCache(settings.cache_dir, settings.measurement_cache_max_bytes),
+        ffprobe_identity=_identity(settings, settings.ffprobe),
+        quality_identity=_identity(settings, settings.quality_ffmpeg),
+        measurements=measurements,
         probe_cache=ProbeCache(settings.cache_dir),
         prices=Prices(
             currency=settings.currency,
@@ -99,7 +102,19 @@ def find_tools(settings: AgentSettings) -> Tools:
 def check_metrics(found: Tools, stopped: threading.Event) -> None:
     """Calibrate the quality metrics for usual sizes, and log those that are wrong."""
     if found.calibration is not None:
-        found.calibration.check_common_sizes(found.vmaf_threads, stopped.is_set)
+        # Jobs may run in other slots.
+        threads = found.comparison_threads(is_exclusive=False)
+        found.calibration.check_common_sizes(threads, stopped.is_set)
+
+
+def _identity(settings: AgentSettings, program: Path) -> ProgramIdentity | None:
+    """Return the identity of a program whose measurements are cached, or None if none are."""
+    if not settings.measurement_cache_max_bytes:
+        return None
+    identity = ProgramIdentity(program)
+    # No job waits for it, and the log at the start states why a program cannot be identified.
+    identity.fingerprint()
+    return identity
 
 
 def _rtmp_stat(settings: AgentSettings) -> StatPage | None:

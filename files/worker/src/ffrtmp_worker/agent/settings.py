@@ -47,6 +47,10 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     `source_networks` (in CIDR notation), within `source_deadline_s` seconds and at a rate of at
     least `source_min_bytes_per_s`. A source may have at most `source_max_packets` video packets.
 
+    Outputs are compared with `vmaf_threads` threads; this is the maximum if the job is exclusive.
+    If it is null, the number follows from the CPUs, and from `slots_sharing_cpus`, the number of
+    slots that share the CPUs of this one (null: unknown); see `ffrtmp_shared.comparison_threads`.
+
     `progress_socket` is the socket of the FFmpeg exporter, and `energy_socket` is the socket of the
     energy reader; null means that the service does not exist on this node. Before an encode, the
     idle power of the host is measured for `energy_idle_s` seconds.
@@ -77,7 +81,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ffmpeg: Path
     ffprobe: Path
     quality_ffmpeg: Path
-    vmaf_threads: Annotated[int, Meta(ge=1, le=4096)] = 2
+    vmaf_threads: Annotated[int, Meta(ge=1, le=4096)] | None = None
+    slots_sharing_cpus: Annotated[int, Meta(ge=1, le=4096)] | None = None
     progress_socket: Path | None = None
     energy_socket: Path | None = None
     energy_idle_s: Annotated[float, Meta(ge=0, le=3600)] = 5.0

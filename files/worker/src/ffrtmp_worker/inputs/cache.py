@@ -158,7 +158,7 @@ class SourceCache:
                 # Each attempt has its own link or copy, so no attempt loses a file that it reads.
                 file.unlink(missing_ok=True)
                 total -= size
-                _log.info("a source was removed from the cache", extra={"sha256": file.name})
+                _log.info("a file was removed from the cache", extra={"file": file.name})
 
 
 def _remove(abandoned: Path) -> None:

@@ -10,7 +10,7 @@ from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.ffmpeg import command, process
 from ffrtmp_worker.ffmpeg.probe import VideoProbe
-from ffrtmp_worker.measure.measurement_cache import measurement_key
+from ffrtmp_worker.measure.measurement_cache import Producer, measurement_key
 
 _LONGEST_S = 10.0
 """Duration of the sequences in ITU-T P.910, in seconds. Only the start of a longer source is
@@ -70,14 +70,14 @@ def measure_complexity(
     )
 
 
-def complexity_key(sha256: str, ffmpeg_sha256: str) -> str:
-    """Return the key of a complexity in the node's cache.
+def complexity_key(sha256: str, producer: Producer) -> str | None:
+    """Return the key of a complexity in the node's cache, as `measurement_key` does.
 
     Args:
         sha256: The digest of the source's content.
-        ffmpeg_sha256: The digest of the FFmpeg that analyzes it.
+        producer: The agent and the FFmpeg that analyze it.
     """
-    return measurement_key("complexity", _VERSION, sha256, ffmpeg_sha256)
+    return measurement_key("complexity", _VERSION, producer, sha256)
 
 
 def source_measurement(probe: VideoProbe, content: Complexity | Unavailable) -> SourceMeasurement:

@@ -1,4 +1,4 @@
-"""Cache of values that follow from known bytes, so that equal bytes are measured only once.
+"""Cache of values that depend only on known bytes, so that equal bytes are measured only once.
 
 All slots of a node share its folder. An entry is one file that begins with the digest of its
 content, so that damage is detected.
@@ -25,7 +25,7 @@ DEFAULT_MAX_BYTES = 268_435_456
 MAX_ENTRIES = 10_000
 """Maximum number of entries. A repeat of a transcode uses about four."""
 
-_PREFIX = "known-"
+_PREFIX = "measured-"
 _PART_SUFFIX = ".part"
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -46,6 +46,18 @@ class CacheRecord:
     def add_fault(self, description: str) -> None:
         """Add the description of an entry that was damaged or unreadable."""
         self.faults.append(description)
+
+
+class Producer(NamedTuple):
+    """The agent and the program that measure a value.
+
+    Attributes:
+        agent_version: The version of the agent.
+        program: The fingerprint of the program, or None if it cannot be identified.
+    """
+
+    agent_version: str
+    program: str | None
 
 
 class CachedValue(NamedTuple, Generic[T]):
@@ -85,27 +97,47 @@ class MeasurementCache:
         self._folder = folder if max_bytes else None
         self._max_bytes = max_bytes
         self._max_entries = max_entries
+        self._unused_folder = None if max_bytes else folder
+
+    def remove_unused(self) -> None:
+        """Remove the entries of earlier jobs if the cache was switched off with a limit of 0."""
+        if self._unused_folder is None:
+            return
+        for file in self._unused_folder.glob(f"{_PREFIX}*"):
+            with contextlib.suppress(OSError):  # Another slot may remove it.
+                file.unlink()
+
+    def remove(self, key: str) -> None:
+        """Remove the entry of a key, because its content cannot be used."""
+        file = self._file(key)
+        if file is not None:
+            with contextlib.suppress(OSError):
+                file.unlink()
 
     def load(
-        self, key: str, kind: type[T], on_fault: Callable[[str], None]
+        self, key: str | None, kind: type[T], on_fault: Callable[[str], None]
     ) -> CachedValue[T] | None:
         """Return the value of a key, or None if there is none that can be used.
 
-        An entry that is damaged or cannot be read is removed.
+        An entry that is damaged or cannot be read is removed. An undamaged entry whose structure is
+        not that of `kind` is ignored: another build of the agent wrote it.
 
         Args:
-            key: The key, from `measurement_key`.
+            key: The key, from `measurement_key`. If it is None, nothing is cached.
             kind: The type of the value.
             on_fault: A function that receives a description of such an entry.
         """
         file = self._file(key)
-        if file is None:
+        if file is None or key is None:
             return None
         try:
             if file.stat().st_size > self._max_bytes:
                 return None  # The limit was lowered; the next entry removes this one.
             found = self._read(file, key, kind)
         except FileNotFoundError:
+            return None
+        except msgspec.ValidationError:
+            # Its digest is correct. The new measurement replaces it.
             return None
         except (OSError, ValueError, msgspec.DecodeError) as error:
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
@@ -122,10 +154,13 @@ class MeasurementCache:
             os.utime(file)
         return found
 
-    def store(self, key: str, value: object, attachment: bytes = b"") -> None:
-        """Store a value, and remove the oldest entries until the others are within the bounds."""
+    def store(self, key: str | None, value: object, attachment: bytes = b"") -> None:
+        """Store a value, and remove the oldest entries until the others are within the bounds.
+
+        If the key is None, nothing is stored.
+        """
         file = self._file(key)
-        if file is None or self._folder is None:
+        if file is None or key is None or self._folder is None:
             return
         entry = _Entry(
             key=key,
@@ -182,20 +217,23 @@ class MeasurementCache:
             file.unlink(missing_ok=True)
             entries, total_bytes = entries - 1, total_bytes - size
 
-    def _file(self, key: str) -> Path | None:
-        return None if self._folder is None else self._folder / f"{_PREFIX}{key}"
+    def _file(self, key: str | None) -> Path | None:
+        return None if self._folder is None or key is None else self._folder / f"{_PREFIX}{key}"
 
 
-def measurement_key(name: str, version: int, *inputs: object) -> str:
-    """Return the key of a value.
+def measurement_key(name: str, version: int, producer: Producer, *inputs: object) -> str | None:
+    """Return the key of a value, or None if the program that measures it is not identified.
 
     Args:
         name: The name of the value, without hyphens.
         version: The version of the computation. It is increased when equal inputs lead to another
             value.
-        *inputs: Everything that determines the value: digests, numbers and texts.
+        producer: The agent and the program that measure the value.
+        *inputs: Everything else that determines the value: digests, numbers and texts.
     """
-    description = msgspec.json.encode([version, *inputs], order="deterministic")
+    if producer.program is None:
+        return None
+    description = msgspec.json.encode([version, *producer, *inputs], order="deterministic")
     return f"{name}-{hashlib.sha256(description).hexdigest()}"
 
 

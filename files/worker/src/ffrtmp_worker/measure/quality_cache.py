@@ -1,5 +1,6 @@
 """Cached quality of a known output: the pooled scores, and the scores of every frame."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from ffrtmp_worker.measure.frame_scores import UnreadableScoresError, compact_lo
 from ffrtmp_worker.measure.measurement_cache import (
     CacheRecord,
     MeasurementCache,
+    Producer,
     measurement_key,
 )
 
@@ -26,7 +28,8 @@ class QualityCache:
         name: The name of the quality in the measurement.
         source_sha256: The digest of the source's content.
         output_sha256: The digest of the output's content.
-        ffmpeg_sha256: The digest of the FFmpeg that compares.
+        producer: The agent and the FFmpeg that compare.
+        find_producer: A function that returns them as they are now.
     """
 
     cache: MeasurementCache
@@ -34,7 +37,8 @@ class QualityCache:
     name: str
     source_sha256: str
     output_sha256: str
-    ffmpeg_sha256: str
+    producer: Producer
+    find_producer: Callable[[], Producer]
 
     def load(self, graph: str, log: Path) -> QualityMeasurement | None:
         """Return the quality and write the scores of every frame, or return None if it is unknown.
@@ -47,12 +51,14 @@ class QualityCache:
         Raises:
             OSError: The log cannot be written.
         """
-        found = self.cache.load(self._key(graph), QualityMeasurement, self.record.add_fault)
-        if found is None:
+        key = self._key(graph)
+        found = self.cache.load(key, QualityMeasurement, self.record.add_fault)
+        if found is None or key is None:
             return None
         try:
             restore_log(found.attachment, log)
         except UnreadableScoresError as error:
+            self.cache.remove(key)
             self.record.add_fault(f"{self.name}: {error}")
             return None
         self.record.add_value(self.name)
@@ -61,10 +67,14 @@ class QualityCache:
     def store(self, graph: str, log: Path, measured: QualityMeasurement) -> None:
         """Store the quality with the scores in libvmaf's log.
 
+        Nothing is stored if the FFmpeg was replaced since the cache was searched.
+
         Raises OSError if the log cannot be read.
         """
-        self.cache.store(self._key(graph), measured, compact_log(log))
+        key = self._key(graph)
+        if key is not None and self.find_producer() == self.producer:
+            self.cache.store(key, measured, compact_log(log))
 
-    def _key(self, graph: str) -> str:
-        digests = (self.source_sha256, self.output_sha256, self.ffmpeg_sha256)
-        return measurement_key("quality", _VERSION, *digests, graph)
+    def _key(self, graph: str) -> str | None:
+        digests = (self.source_sha256, self.output_sha256)
+        return measurement_key("quality", _VERSION, self.producer, *digests, graph)

@@ -1,11 +1,13 @@
 """An attempt, the input of a kind: its scenario, its work folder, its tools and callbacks."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from ffrtmp_shared.attempt_models import Progress
+from ffrtmp_shared.comparison_threads import count_threads
 from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.provenance import FfmpegBuild, Provenance
@@ -15,13 +17,14 @@ from ffrtmp_shared.stages import Stage
 from ffrtmp_worker.energy.client import request_reading
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg.probe import MAX_PACKETS
+from ffrtmp_worker.ffmpeg.program_identity import ProgramIdentity
 from ffrtmp_worker.kinds.steps.probe_cache import ProbeCache
 from ffrtmp_worker.kinds.steps.stream_cost import Prices
 from ffrtmp_worker.measure.calibration import Calibration
 from ffrtmp_worker.measure.cgroup import usable_cpus
 from ffrtmp_worker.measure.energy_meter import EnergyMeter
 from ffrtmp_worker.measure.host_watch import HostWatch
-from ffrtmp_worker.measure.measurement_cache import CacheRecord, MeasurementCache
+from ffrtmp_worker.measure.measurement_cache import CacheRecord, MeasurementCache, Producer
 from ffrtmp_worker.measure.nvml import Nvml
 from ffrtmp_worker.measure.rtmp_stat import StatPage
 from ffrtmp_worker.measure.series import Series
@@ -38,6 +41,8 @@ class Tools:
         ffmpeg: The binary that is timed: either `farm_ffmpeg` or the binary that the scenario
             specifies. The path of the latter is relative to the attempt's folder.
         encoders: The encoders of `ffmpeg` that passed a test encode on this node.
+        vmaf_threads: The number of threads of a comparison that the operator set, or None.
+        slots_sharing_cpus: The number of slots that share the CPUs of this one, if it is known.
         energy_socket: The socket of the energy reader, if there is one.
         energy_idle_s: The time for which idle power is measured, in seconds.
         rtmp_url: The application of the RTMP server that streams are sent to, if there is one.
@@ -45,8 +50,10 @@ class Tools:
         nvml: The client that reads NVIDIA GPUs.
         max_packets: The maximum number of video packets of a source.
         calibration: The calibrations of the quality metrics; None means that all of them are used.
-        ffprobe_sha256: The digest of `ffprobe`.
-        measurements: The cache of values that follow from known sources and outputs.
+        ffprobe_identity: The identity of `ffprobe`; None means that its values are not cached.
+        quality_identity: The identity of `quality_ffmpeg`; None means that its values are not
+            cached.
+        measurements: The cache of measured values of sources and outputs.
         probe_cache: The cache of the probes with which settings for a VMAF were found.
         prices: The operator's prices for this host.
         received_max_bytes: The maximum size of a stored stream.
@@ -60,9 +67,10 @@ class Tools:
     ffmpeg_build: FfmpegBuild
     quality_ffmpeg_build: FfmpegBuild
     encoders: frozenset[str]
-    vmaf_threads: int
+    vmaf_threads: int | None
     min_free_bytes: int
     agent_version: str
+    slots_sharing_cpus: int | None = None
     energy_socket: Path | None = None
     energy_idle_s: float = 0.0
     rtmp_url: str | None = None
@@ -70,12 +78,39 @@ class Tools:
     nvml: Nvml = field(default_factory=Nvml)
     max_packets: int = MAX_PACKETS
     calibration: Calibration | None = None
-    ffprobe_sha256: str = ""
+    ffprobe_identity: ProgramIdentity | None = None
+    quality_identity: ProgramIdentity | None = None
     measurements: MeasurementCache = field(default_factory=lambda: MeasurementCache(None))
     probe_cache: ProbeCache = field(default_factory=lambda: ProbeCache(None))
     prices: Prices = field(default_factory=Prices)
     received_max_bytes: int = 2_147_483_648
     loops: LoopRegistry = field(default_factory=LoopRegistry)
+
+    def comparison_threads(self, *, is_exclusive: bool) -> int:
+        """Return the number of threads that compare an output with its source.
+
+        Args:
+            is_exclusive: Whether no other job runs on the node.
+        """
+        return count_threads(
+            self.vmaf_threads,
+            self.slots_sharing_cpus,
+            is_exclusive=is_exclusive,
+            usable_cpus=usable_cpus(),
+            cpus=len(os.sched_getaffinity(0)),
+        )
+
+    def probe_producer(self) -> Producer:
+        """Return what identifies the agent and its current ffprobe in the cache of measurements."""
+        return self._producer(self.ffprobe_identity)
+
+    def quality_producer(self) -> Producer:
+        """Return what identifies the agent and its current `quality_ffmpeg` in that cache."""
+        return self._producer(self.quality_identity)
+
+    def _producer(self, identity: ProgramIdentity | None) -> Producer:
+        program = None if identity is None else identity.fingerprint()
+        return Producer(agent_version=self.agent_version, program=program)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +146,9 @@ class Attempt:
         """The number of threads that compare an output with its source.
 
         If no other job runs on the node, nothing is measured there during the comparison, so it
-        uses all CPUs of the slot. Otherwise it must leave CPUs to the other jobs.
+        may use all CPUs of the slot. Otherwise it must leave CPUs to the other jobs.
         """
-        return usable_cpus() if self.is_exclusive else self.tools.vmaf_threads
+        return self.tools.comparison_threads(is_exclusive=self.is_exclusive)
 
     @property
     def timed_stage(self) -> Stage:

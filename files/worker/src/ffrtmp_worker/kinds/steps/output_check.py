@@ -13,7 +13,7 @@ from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command, process
 from ffrtmp_worker.ffmpeg.probe import UnreadableFileError, VideoProbe
 from ffrtmp_worker.kinds.steps.attempt import Attempt
-from ffrtmp_worker.kinds.steps.known_probe import probe_known
+from ffrtmp_worker.kinds.steps.cached_probe import probe_or_load
 from ffrtmp_worker.kinds.steps.preparation import SourceClip, deadline_s
 from ffrtmp_worker.kinds.steps.source_check import find_source_failure
 from ffrtmp_worker.kinds.steps.timed_run import killed
@@ -45,7 +45,8 @@ def check_output(
 ) -> tuple[OutputMeasurement, QualityMeasurement | Unavailable]:
     """Check the file `output_name` in the attempt's folder, then compare it with the source.
 
-    What follows from the bytes of the output comes from the node's cache if it is known.
+    Values that depend only on the content of the output are read from the node's cache, if it has
+    them.
 
     Args:
         attempt: The attempt that wrote the output.
@@ -62,7 +63,7 @@ def check_output(
             attempt is to stop.
     """
     attempt.enter(Stage.OUTPUT_CHECK)
-    sha256 = outputs.file_sha256(attempt.folder / output_name)
+    sha256 = _digest(attempt, output_name)
     found, is_probe_cached = _probe(attempt, settings, source, output_name, sha256)
     decoded_sha256, is_decode_cached = _check_decode(attempt, source.probe, output_name, sha256)
     if is_probe_cached and is_decode_cached:
@@ -80,11 +81,21 @@ def check_output(
         name=f"{part}quality",
         source_sha256=source.sha256,
         output_sha256=sha256,
-        ffmpeg_sha256=attempt.tools.quality_ffmpeg_build.sha256,
+        producer=attempt.tools.quality_producer(),
+        find_producer=attempt.tools.quality_producer,
     )
     compared = _compare(attempt, source, Clip(name=output_name, probe=found), known)
     attempt.check_stop()
     return measured, compared
+
+
+def _digest(attempt: Attempt, name: str) -> str:
+    """Return the SHA-256 of the output, which is missing if FFmpeg ended without writing it."""
+    try:
+        return outputs.file_sha256(attempt.folder / name)
+    except FileNotFoundError as error:
+        attempt.check_stop()
+        raise AttemptFailedError(FailureClass.OUTPUT_MISMATCH, f"{name} cannot be read") from error
 
 
 def _probe(
@@ -92,7 +103,7 @@ def _probe(
 ) -> tuple[VideoProbe, bool]:
     """Return the properties of the output, and whether they were cached."""
     try:
-        output, is_cached = probe_known(attempt, name, sha256)
+        output, is_cached = probe_or_load(attempt, name, sha256)
     except UnreadableFileError as error:
         attempt.check_stop()
         raise AttemptFailedError(
@@ -110,13 +121,14 @@ def _probe(
 def _check_decode(attempt: Attempt, source: VideoProbe, name: str, sha256: str) -> tuple[str, bool]:
     """Return the SHA-256 of the decoded frames of the output, and whether it was cached."""
     tools = attempt.tools
-    build = tools.quality_ffmpeg_build.sha256
-    key = measurement_key("decode", _DECODE_VERSION, sha256, build)
+    producer = tools.quality_producer()
+    key = measurement_key("decode", _DECODE_VERSION, producer, sha256)
     cached = tools.measurements.load(key, _DecodeCheck, attempt.cache_record.add_fault)
     if cached is not None:
         return cached.value.decoded_sha256, True
     decoded_sha256 = _decode(attempt, source, name)
-    tools.measurements.store(key, _DecodeCheck(decoded_sha256=decoded_sha256))
+    if tools.quality_producer() == producer:
+        tools.measurements.store(key, _DecodeCheck(decoded_sha256=decoded_sha256))
     return decoded_sha256, False
 
 

@@ -11,7 +11,7 @@ from ffrtmp_shared.unavailable import Unavailable
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg.probe import UnreadableFileError, VideoProbe
 from ffrtmp_worker.kinds.steps.attempt import Attempt
-from ffrtmp_worker.kinds.steps.known_probe import probe_known
+from ffrtmp_worker.kinds.steps.cached_probe import probe_or_load
 from ffrtmp_worker.measure import complexity
 from ffrtmp_worker.measure import output as outputs
 from ffrtmp_worker.measure.complexity import Complexity
@@ -56,14 +56,15 @@ def _complexity(
 ) -> tuple[Complexity | Unavailable, bool]:
     """Return the complexity of the source, and whether it was cached."""
     tools = attempt.tools
-    key = complexity.complexity_key(sha256, tools.quality_ffmpeg_build.sha256)
+    producer = tools.quality_producer()
+    key = complexity.complexity_key(sha256, producer)
     cached = tools.measurements.load(key, Complexity, attempt.cache_record.add_fault)
     if cached is not None:
         return cached.value, True
     found = complexity.measure_complexity(
         tools.quality_ffmpeg, attempt.folder, name, source_duration_s(source), attempt.is_stopped
     )
-    if isinstance(found, Complexity):
+    if isinstance(found, Complexity) and tools.quality_producer() == producer:
         tools.measurements.store(key, found)
     return found, False
 
@@ -112,7 +113,7 @@ def check_space(attempt: Attempt) -> None:
 def _probe(attempt: Attempt, name: str, sha256: str) -> tuple[VideoProbe, bool]:
     """Return the properties of the source, and whether they were cached."""
     try:
-        source, is_cached = probe_known(attempt, name, sha256)
+        source, is_cached = probe_or_load(attempt, name, sha256)
     except UnreadableFileError as error:
         attempt.check_stop()
         raise AttemptFailedError(

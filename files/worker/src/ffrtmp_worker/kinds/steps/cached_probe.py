@@ -10,7 +10,7 @@ _VERSION = 1
 """Version of the computation of a probe's properties from the output of ffprobe."""
 
 
-def probe_known(attempt: Attempt, name: str, sha256: str) -> tuple[VideoProbe, bool]:
+def probe_or_load(attempt: Attempt, name: str, sha256: str) -> tuple[VideoProbe, bool]:
     """Return the properties of a file in the attempt's folder, and whether they were cached.
 
     A file about which ffprobe complains is probed each time.
@@ -25,8 +25,9 @@ def probe_known(attempt: Attempt, name: str, sha256: str) -> tuple[VideoProbe, b
         OSError: ffprobe cannot be started.
     """
     tools = attempt.tools
+    producer = tools.probe_producer()
     key = measurement_key(
-        "probe", _VERSION, sha256, PurePath(name).suffix, tools.ffprobe_sha256, tools.max_packets
+        "probe", _VERSION, producer, sha256, PurePath(name).suffix, tools.max_packets
     )
     cached = tools.measurements.load(key, VideoProbe, attempt.cache_record.add_fault)
     if cached is not None:
@@ -37,6 +38,7 @@ def probe_known(attempt: Attempt, name: str, sha256: str) -> tuple[VideoProbe, b
         stop=attempt.is_stopped,
         max_packets=tools.max_packets,
     )
-    if not found.complaints:
+    # A program that was replaced meanwhile may be the one that measured.
+    if not found.complaints and tools.probe_producer() == producer:
         tools.measurements.store(key, found)
     return found, False
