@@ -74,7 +74,8 @@ _CONNECTION = """
 `ffrtmp login` checks a connection and stores it as a profile in
 `$XDG_CONFIG_HOME/ffmpeg-rtmp/profiles.toml`, by default `~/.config/ffmpeg-rtmp/profiles.toml`. The
 profile of the last login is the default. Every command that connects to a farm has these options,
-which replace the values of the profile:
+which replace the values of the profile. If `--url` is that of another master, no value of the
+profile is used, so that its token is not sent there:
 
 """
 _JOB_VARIABLES = """\
