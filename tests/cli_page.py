@@ -63,8 +63,8 @@ MASTER=$(ansible 'master[0]' --inventory inventories/local \\
 _EXIT_CODES = {
     ExitCode.OK: "success",
     ExitCode.FAILED: "the command failed; the message says what to do",
-    ExitCode.USAGE: "the arguments or the profile are not valid",
-    ExitCode.NOT_FOUND: "the run, job, node or token does not exist",
+    ExitCode.USAGE: "the arguments, the profile or the suite to check are not valid",
+    ExitCode.NOT_FOUND: "the run, job, node, token or suite to check does not exist",
     ExitCode.JOBS_FAILED: "the run has ended, but not all of its jobs succeeded",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C; `ffrtmp run` says how to attach again",
 }
