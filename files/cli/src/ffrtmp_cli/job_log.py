@@ -81,7 +81,7 @@ def follow_lines(
         skipped, is_complete = received, False
         try:
             # The log was quiet for longer than the timeout, or the master is being restarted: the
-            # request for the job tells.
+            # request for the job decides.
             with contextlib.suppress(UnreachableError):
                 params = {"attempt": str(attempt), "follow": "true"}
                 for piece in master.stream(f"/v1/jobs/{job_id}/log", params):
@@ -108,7 +108,7 @@ def _is_running(master: Master, job_id: str, attempt: int) -> bool:
 
 
 class _Outage:
-    """The time for which the master has been unavailable, of which the user is told once."""
+    """The time for which the master has been unavailable, which is reported once."""
 
     def __init__(self, report: Callable[[str], None], max_s: float) -> None:
         self._report = report
