@@ -63,8 +63,8 @@ MASTER=$(ansible 'master[0]' --inventory inventories/local \\
 _EXIT_CODES = {
     ExitCode.OK: "success",
     ExitCode.FAILED: "the command failed; the message says what to do",
-    ExitCode.USAGE: "the arguments or the profile are not valid",
-    ExitCode.NOT_FOUND: "the run, job, node or token does not exist",
+    ExitCode.USAGE: "the arguments, the profile or the suite to check are not valid",
+    ExitCode.NOT_FOUND: "the run, job, node, token or suite to check does not exist",
     ExitCode.JOBS_FAILED: "the run has ended, but not all of its jobs succeeded",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C; `ffrtmp run` says how to attach again",
 }
@@ -74,7 +74,8 @@ _CONNECTION = """
 `ffrtmp login` checks a connection and stores it as a profile in
 `$XDG_CONFIG_HOME/ffmpeg-rtmp/profiles.toml`, by default `~/.config/ffmpeg-rtmp/profiles.toml`. The
 profile of the last login is the default. Every command that connects to a farm has these options,
-which replace the values of the profile:
+which replace the values of the profile. If `--url` is that of another master, no value of the
+profile is used, so that its token is not sent there:
 
 """
 _JOB_VARIABLES = """\

@@ -6,7 +6,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from ffrtmp_cli.connection import open_master
+from ffrtmp_cli.job_log import follow_lines
+from ffrtmp_cli.profiles import Profile, Profiles, write_profiles
+from ffrtmp_client.errors import UnreachableError
 from modules.farm import LOG, Agent, Farm
 from polling import TIMEOUT_S
 
@@ -140,6 +145,36 @@ def test_a_followed_log_is_json_lines(agent: Agent, run: dict[str, Any], ffrtmp:
     lines = [json.loads(line) for line in outcome.out.splitlines()]
     assert [line["text"] for line in lines] == ["erste Zeile: läuft", "second line", "the end"]
     assert {line["schema"] for line in lines} == {"ffrtmp/job-log/1"}
+
+
+def test_following_fails_at_once_without_a_master(ffrtmp: Ffrtmp, profile: Profile) -> None:
+    gone = msgspec.structs.replace(profile, url="https://localhost:1")
+    write_profiles(Profiles(default="test", profiles={"test": gone}))
+    job_id = "00000000-0000-7000-8000-000000000000"
+    outcome = ffrtmp("jobs", "logs", job_id, "--follow", "--attempt", "1")
+    assert outcome.code == 1
+    assert "did not answer" in outcome.err
+
+
+def test_following_reports_an_outage_and_ends_after_it(
+    farm: Farm, agent: Agent, run: dict[str, Any], profile: Profile
+) -> None:
+    claim = agent.claim()
+    agent.client.append_log(claim.job.id, claim.attempt, 0, b"first\nsecond")
+    messages: list[str] = []
+    with open_master(profile, 0.5) as master:
+        lines = follow_lines(master, str(claim.job.id), claim.attempt, messages.append, 2.0)
+        assert next(lines) == "first"
+        farm.stop()
+        try:
+            with pytest.raises(UnreachableError):
+                list(lines)
+        finally:
+            farm.start()
+            agent.succeed(claim)
+    (message,) = messages
+    assert "did not answer" in message
+    assert "retrying for 2 s" in message
 
 
 @pytest.mark.parametrize("command", ["show", "logs", "cancel", "retry"])

@@ -3,10 +3,12 @@
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 import trustme
 from cryptography import x509
-from ffrtmp_cli.profiles import Profile
+from ffrtmp_cli.connection import resolve_profile
+from ffrtmp_cli.profiles import Profile, Profiles, write_profiles
 from modules.farm import Farm
 
 from .conftest import Document, Ffrtmp
@@ -155,6 +157,45 @@ def test_options_need_no_profile(farm: Farm, ffrtmp: Ffrtmp, tmp_path: Path) -> 
         stdin=f"{farm.operator}\n",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
+
+
+@pytest.mark.parametrize("by_environment", [False, True])
+def test_the_token_of_a_profile_is_not_sent_to_another_master(
+    ffrtmp: Ffrtmp,
+    profile: Profile,
+    farm: Farm,
+    monkeypatch: pytest.MonkeyPatch,
+    by_environment: bool,
+) -> None:
+    stored = msgspec.structs.replace(profile, url="https://another-farm.example:8080")
+    write_profiles(Profiles(default="test", profiles={"test": stored}))
+    options = ("--url", farm.url)
+    if by_environment:
+        monkeypatch.setenv("FFRTMP_URL", farm.url)
+        options = ()
+    outcome = ffrtmp("runs", *options, "--ca-file", str(farm.ca_file))
+    assert outcome.code == 2
+    assert "is not the URL of the profile" in outcome.err
+    assert "Set --token-file" in outcome.err
+    assert "--ca-file, --token-file" in ffrtmp("runs", *options).err
+
+
+def test_nothing_of_a_profile_is_used_for_another_master(profile: Profile) -> None:
+    stored = msgspec.structs.replace(profile, client_cert="own.pem", client_key="own.key")
+    write_profiles(Profiles(default="test", profiles={"test": stored}))
+    given: dict[str, str | None] = {"profile": "test", "client_cert": None, "client_key": None}
+    other = resolve_profile(
+        **given, url="https://other:8080", ca_file="other.pem", token_file="other"
+    )
+    assert other == Profile(url="https://other:8080", ca_file="other.pem", token_file="other")
+    same = resolve_profile(**given, url=f"{profile.url}/", ca_file=None, token_file=None)
+    assert (same.token_file, same.client_key) == (profile.token_file, "own.key")
+
+
+def test_login_to_another_master_keeps_no_certificate(profile: Profile, ffrtmp: Ffrtmp) -> None:
+    outcome = ffrtmp("login", "test", "--url", "https://other:8080", stdin="token")
+    assert outcome.code == 2
+    assert "--ca-file" in outcome.err
 
 
 def test_a_missing_token_file_is_reported(farm: Farm, profile: Profile, ffrtmp: Ffrtmp) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -14,7 +15,10 @@ import msgspec
 import pytest
 from ffrtmp_cli.commands.reproduce import Reproduction, command
 from ffrtmp_cli.errors import CommandError, ExitCode
+from ffrtmp_cli.reproduction import result_source
 from ffrtmp_cli.reproduction.comparison import Agreement, compare
+from ffrtmp_cli.reproduction.instructions import instruction_lines, instructions_of
+from ffrtmp_cli.reproduction.result_source import ResultFile
 from ffrtmp_cli.reproduction.speed_interval import speed_interval
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.measurement import Measurement
@@ -310,6 +314,44 @@ def test_results_of_several_nodes_need_a_node(
     done = _invoke(*arguments)
     assert "worker1, worker2. Choose one with --node" in str(done.exception)
     assert _document(_invoke(*arguments, "--node", "worker2")).instructions.node == "worker2"
+
+
+def test_texts_of_a_result_are_not_shell_commands(results: tuple[Result, ...]) -> None:
+    """The instructions are copied into a shell, and the file may come from somebody else."""
+    place = "a' $(touch created) `touch created`; b"
+    replace = msgspec.structs.replace
+    measured = results[0].measurement
+    provenance = replace(
+        measured.provenance, argv=("ffmpeg", "-i", place, "out.mkv"), source_sha256="' ; touch x '"
+    )
+    result = replace(results[0], measurement=replace(measured, provenance=provenance))
+    web = replace(result.scenario.source, url="https://example.org/$(touch created)")
+    for source in (result.scenario.source, web):
+        changed = replace(result, scenario=replace(result.scenario, source=source))
+        lines = instruction_lines(instructions_of(changed, None, "ffmpeg"))
+        copied, checked = lines[lines.index("") + 3 :][:2]
+        assert place in shlex.split(copied)
+        assert shlex.split(checked) == [
+            *("echo", f"' ; touch x '  {place}", "|", "sha256sum", "--check")
+        ]
+
+
+def test_a_file_that_cannot_be_results_is_refused(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (Path("/dev/zero"), pipe):
+        with pytest.raises(CommandError, match="is not a regular file"):
+            ResultFile(path).results_with("name")
+    nested = tmp_path / "nested.json"
+    nested.write_text("[" * 200_000)
+    with pytest.raises(CommandError, match="cannot be read"):
+        ResultFile(nested).results_with("name")
+
+
+def test_a_file_that_is_too_large_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(result_source, "_MAX_BYTES", 10)
+    with pytest.raises(CommandError, match="larger than 10 bytes"):
+        ResultFile(folder).results_with("name")
 
 
 def test_results_of_a_newer_release_are_refused(folder: Path) -> None:

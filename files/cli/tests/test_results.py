@@ -3,11 +3,14 @@
 import csv
 import io
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ffrtmp_cli import backup_directory
 from ffrtmp_client.api import file_sha256
+from ffrtmp_client.errors import UnreachableError
 from modules.farm import LOG, Farm
 
 from .conftest import Document, Ffrtmp, working
@@ -113,6 +116,48 @@ def test_a_backup_of_a_viewer_omits_what_it_may_not_read(
     token.write_text("token-viewer")
     found = document("backup", str(tmp_path / "backup"), "--token-file", str(token))
     assert found["omitted"] == ["tokens.json", "audit.json"]
+
+
+def test_an_interrupted_backup_is_continued(
+    run: dict[str, Any],
+    ffrtmp: Ffrtmp,
+    document: Document,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    directory = tmp_path / "backup"
+
+    def fail(*_: object) -> None:
+        raise UnreachableError("the master did not answer")
+
+    with monkeypatch.context() as context:
+        context.setattr(backup_directory, "read_results", fail)
+        assert ffrtmp("backup", str(directory)).code == 1
+    assert document("backup", str(directory))["written_runs"] >= 1
+
+
+def test_a_large_export_does_not_prevent_a_backup(
+    run: dict[str, Any], ffrtmp: Ffrtmp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "backup"
+    monkeypatch.setattr(backup_directory, "EXPORT_MAX_BYTES", 10)
+    outcome = ffrtmp("backup", str(directory))
+    assert outcome.code == 0, outcome.err
+    assert "more than 10 bytes and is omitted" in outcome.err
+    assert "Not included: results.jsonl" in outcome.out
+    assert list((directory / "runs").glob(f"*-{run['id'][-8:]}/results.json"))
+
+
+def test_other_users_cannot_read_a_backup(
+    run: dict[str, Any], document: Document, tmp_path: Path
+) -> None:
+    directory = tmp_path / "backup"
+    directory.mkdir(mode=0o755)
+    document("backup", str(directory))
+    for folder in (directory, directory / "farm"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    modes = {stat.S_IMODE(file.stat().st_mode) for file in directory.rglob("*") if file.is_file()}
+    assert modes == {0o600}
 
 
 def test_a_backup_does_not_write_into_another_directory(ffrtmp: Ffrtmp, tmp_path: Path) -> None:

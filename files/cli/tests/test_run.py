@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from ffrtmp_cli import run_watch
+from ffrtmp_cli.commands import run as run_command
 from modules.farm import Agent, Farm
 
 from .conftest import Document, Ffrtmp, working
@@ -65,6 +67,24 @@ def test_a_run_can_be_detached_and_attached(
     with working(farm):
         ended = document("run", "--attach", queued["id"][-8:])["run"]
     assert (ended["id"], ended["state"]) == (queued["id"], "succeeded")
+
+
+def test_a_run_that_has_ended_is_not_reported_as_canceled(
+    farm: Farm, ffrtmp: Ffrtmp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ends between the two interrupts."""
+    with working(farm):
+        ffrtmp("run", str(write_suite(tmp_path)))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_command, "watch_run", interrupt)
+    monkeypatch.setattr(run_watch.time, "sleep", interrupt)
+    outcome = ffrtmp("run", "--attach", "last")
+    assert outcome.code == 130
+    assert "was canceled" not in outcome.err
+    assert "has ended: succeeded" in outcome.err
 
 
 def test_a_key_of_another_suite_is_refused(

@@ -37,7 +37,7 @@ def test_an_unknown_encoder_is_not_written(ffrtmp: Ffrtmp, tmp_path: Path) -> No
     suite = tmp_path / "new.yml"
     arguments = ("suite", "new", str(tmp_path / "clip.mp4"), "-o", str(suite))
     outcome = ffrtmp(*arguments, "--encode", "libx266")
-    assert outcome.code == 1
+    assert outcome.code == 2
     assert "'libx266' is not known" in outcome.err
     assert not suite.exists()
 
@@ -45,16 +45,38 @@ def test_an_unknown_encoder_is_not_written(ffrtmp: Ffrtmp, tmp_path: Path) -> No
 def test_check_reports_all_problems_with_positions(ffrtmp: Ffrtmp, tmp_path: Path) -> None:
     suite = write_suite(tmp_path, libx264="libx266", **{"repeats: 2": "repeats: 0"})
     outcome = ffrtmp("suite", "check", str(suite))
-    assert outcome.code == 1
+    assert outcome.code == 2
     assert f"{suite}:9:5: " in outcome.err
     assert f"{suite}:12:1: " in outcome.err
+
+
+def test_check_of_a_missing_suite_ends_with_3(ffrtmp: Ffrtmp, tmp_path: Path) -> None:
+    outcome = ffrtmp("suite", "check", str(tmp_path / "absent.yml"))
+    assert outcome.code == 3
+    assert "absent.yml does not exist" in outcome.err
+
+
+def test_a_missing_directory_is_named(ffrtmp: Ffrtmp, tmp_path: Path) -> None:
+    write_suite(tmp_path)
+    suite = tmp_path / "absent" / "new.yml"
+    outcome = ffrtmp("suite", "new", str(tmp_path / "clip.mp4"), "-o", str(suite))
+    assert outcome.code == 2
+    assert f"the directory {suite.parent} does not exist" in outcome.err
+
+
+def test_one_scenario_is_not_plural(ffrtmp: Ffrtmp, tmp_path: Path) -> None:
+    suite = write_suite(tmp_path)
+    assert ": 1 scenario; the suite is valid" in ffrtmp("suite", "check", str(suite)).out
+    new = ("suite", "new", str(tmp_path / "clip.mp4"), "-o", str(tmp_path / "new.yml"))
+    outcome = ffrtmp(*new, "--encode", "libx264", "--bitrate-kbps", "800", "--repeats", "1")
+    assert "1 scenario, each measured 1 time on each node" in outcome.out
 
 
 def test_check_reports_a_changed_clip(ffrtmp: Ffrtmp, tmp_path: Path) -> None:
     suite = write_suite(tmp_path)
     (tmp_path / "clip.mp4").unlink()
     outcome = ffrtmp("suite", "check", str(suite))
-    assert outcome.code == 1
+    assert outcome.code == 2
     assert "clip.mp4 does not exist" in outcome.err
 
 

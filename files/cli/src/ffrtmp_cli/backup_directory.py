@@ -1,7 +1,8 @@
 """Copy of what the API provides of a farm, in a directory that a later copy extends.
 
 The directory contains `farm/` with documents about the farm and all results, `runs/` with a
-directory of results for each run, and `backup.json` with the runs that are complete.
+directory of results for each run, and `backup.json` with the runs that are complete. Other users
+cannot read it, because it contains the names of tokens and the audit log.
 """
 
 import json
@@ -20,6 +21,9 @@ from ffrtmp_cli.errors import CommandError
 
 _NO_DOCUMENT = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 _INDEX = "backup.json"
+_EXPORT = "results.jsonl"
+_DIRECTORY_MODE = 0o700
+_FILE_MODE = 0o600
 
 
 @dataclass
@@ -29,7 +33,8 @@ class BackupSummary:
     Attributes:
         written: The number of runs that were written.
         unchanged: The number of runs that an earlier backup has written completely.
-        omitted: The documents that the token may not read, or that the farm does not have.
+        omitted: The documents that the token may not read, that the farm does not have, or that are
+            too large.
         missing: The paths of artifacts that the master could not provide.
     """
 
@@ -45,7 +50,8 @@ def write_backup(master: Master, path: Path, report: Callable[[str], None]) -> B
     Args:
         master: Connection to the master.
         path: The directory, which may contain an earlier backup of the same farm.
-        report: Function that receives a message for each run that is written.
+        report: Function that receives a message for each run that is written, and for an
+            omitted export.
 
     Raises:
         CommandError: The directory contains something else.
@@ -53,8 +59,12 @@ def write_backup(master: Master, path: Path, report: Callable[[str], None]) -> B
     """
     summary = BackupSummary()
     index = _read_index(path)
-    path.mkdir(parents=True, exist_ok=True)
-    _write_farm(master, Folder(path / "farm", is_dry=False), summary)
+    _make_private(path)
+    # Without an index, an interrupted backup could not be continued.
+    _write_index(path, index)
+    farm = path / "farm"
+    _make_private(farm)
+    _write_documents(master, Folder(farm, is_dry=False, file_mode=_FILE_MODE), summary)
     for run in master.pages("/v1/runs", {"limit": "1000"}):
         name = results.directory_name(run)
         state = {"directory": name, "finished_at": run["finished_at"], "counts": run["counts"]}
@@ -66,17 +76,44 @@ def write_backup(master: Master, path: Path, report: Callable[[str], None]) -> B
         check_belongs_to(directory, run["id"])
         read = read_results(master, run["id"])
         modified_s = results.end_s(read.run, read.results)
-        missing = write_results(
-            master, read, Folder(directory, is_dry=False, modified_s=modified_s)
-        )
+        folder = Folder(directory, is_dry=False, modified_s=modified_s, file_mode=_FILE_MODE)
+        missing = write_results(master, read, folder)
         summary.written += 1
         summary.missing += [f"runs/{name}/{entry['path']}" for entry in missing]
         # A run that continues, or an artifact that could not be read, is written again next time.
         if runs.is_final(read.run) and all(entry["is_removed"] for entry in missing):
             index[run["id"]] = state
-            Folder(path, is_dry=False).put(_INDEX, results.as_json({"runs": index}))
-    Folder(path, is_dry=False).put(_INDEX, results.as_json({"runs": index}))
+            _write_index(path, index)
+    # The export is the largest document, so its failure must not prevent the copy of the runs.
+    try:
+        _write_export(master, farm / _EXPORT)
+    except _ExportTooLargeError:
+        summary.omitted.append(_EXPORT)
+        report(
+            f"The export of all results has more than {EXPORT_MAX_BYTES} bytes and is omitted; "
+            "the directories of the runs contain their results"
+        )
     return summary
+
+
+class _ExportTooLargeError(Exception):
+    """An export that exceeds EXPORT_MAX_BYTES."""
+
+
+def _make_private(path: Path) -> None:
+    """Create a directory, or restrict an existing one. Raises CommandError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=_DIRECTORY_MODE)
+        path.chmod(_DIRECTORY_MODE)
+    except OSError as error:
+        raise CommandError(
+            f"{path} cannot be a private directory: {error.strerror}. Choose another directory"
+        ) from error
+
+
+def _write_index(path: Path, index: dict[str, Json]) -> None:
+    folder = Folder(path, is_dry=False, file_mode=_FILE_MODE)
+    folder.put(_INDEX, results.as_json({"runs": index}))
 
 
 def _read_index(path: Path) -> dict[str, Json]:
@@ -96,8 +133,8 @@ def _read_index(path: Path) -> dict[str, Json]:
         ) from error
 
 
-def _write_farm(master: Master, folder: Folder, summary: BackupSummary) -> None:
-    """Write the documents of the farm, and all results, including those of single jobs."""
+def _write_documents(master: Master, folder: Folder, summary: BackupSummary) -> None:
+    """Write the documents of the farm."""
     documents: dict[str, Callable[[], object]] = {
         "nodes.json": lambda: master.get("/v1/nodes"),
         "prices.json": lambda: master.get("/v1/prices"),
@@ -111,10 +148,14 @@ def _write_farm(master: Master, folder: Folder, summary: BackupSummary) -> None:
             if error.status not in _NO_DOCUMENT:
                 raise
             summary.omitted.append(name)
+
+
+def _write_export(master: Master, target: Path) -> None:
+    """Write all results, including those of single jobs. Raises _ExportTooLargeError."""
     written = 0
-    with replacing(folder.path / "results.jsonl") as file:
+    with replacing(target, _FILE_MODE) as file:
         for part in master.stream("/v1/results/export", {"format": "jsonl"}):
             written += len(part)
             if written > EXPORT_MAX_BYTES:
-                raise CommandError(f"the export has more than {EXPORT_MAX_BYTES} bytes")
+                raise _ExportTooLargeError
             file.write(part)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 from ffrtmp_client.api import Master
@@ -35,6 +36,7 @@ _SHOWN = {
 _NOT_FOUND = 404
 _UNAUTHORIZED = 401
 _FORBIDDEN = 403
+_HTTPS_PORT = 443
 
 CONNECTION_OPTIONS = (
     click.Option(
@@ -140,6 +142,9 @@ def resolve_profile(
 ) -> Profile:
     """Return the connection: that of a profile, with the values that options replace.
 
+    If `url` is that of another master, nothing of the profile is used: its token must not be sent
+    to another farm.
+
     Args:
         profile: Name of the profile. If it is None, the default is used.
         url: URL of the master.
@@ -157,6 +162,9 @@ def resolve_profile(
         stored = read_profiles()
         name = profile or stored.default
         base = NO_PROFILE if name is None else stored.find(name)
+    is_other = bool(url and base.url) and not is_same_master(str(url), base.url)
+    if is_other:
+        base = NO_PROFILE
     found = Profile(
         url=url or base.url,
         ca_file=ca_file or base.ca_file,
@@ -173,6 +181,12 @@ def resolve_profile(
         )
         if not value
     ]
+    if missing and is_other:
+        raise CommandError(
+            f"--url {url} is not the URL of the profile, whose token and certificates are "
+            f"therefore not used. Set {', '.join(missing)}, or select another --profile",
+            ExitCode.USAGE,
+        )
     if missing:
         raise CommandError(
             "no farm is selected. Store its connection: ffrtmp login --url https://HOST:8080 "
@@ -180,6 +194,20 @@ def resolve_profile(
             ExitCode.USAGE,
         )
     return found
+
+
+def is_same_master(url: str, other: str) -> bool:
+    """Return whether two URLs have the same scheme, host, port and path."""
+    try:
+        return _parts(url) == _parts(other)
+    except ValueError:
+        return False
+
+
+def _parts(url: str) -> tuple[str, str | None, int, str]:
+    """Return the parts of a URL that select a master. Raises ValueError."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or _HTTPS_PORT, parts.path.rstrip("/")
 
 
 def read_token(path: str) -> str:

@@ -9,6 +9,8 @@ import msgspec
 from ffrtmp_shared.unavailable import Unavailable
 from ffrtmp_worker.ffmpeg.build_info import identify_build
 
+from ffrtmp_cli.local.ffmpeg_programs import _packaged_ffmpeg, _packaged_ffprobe
+
 _TIMEOUT_S = 30.0
 _CONFIGURATION = "configuration:"
 _MAX_LINE = 16_384
@@ -49,9 +51,16 @@ class FfmpegOrigin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_program(name: str) -> Path | None:
-    """Return the path of a program that the shell would start, or None if there is none."""
+    """Return the path of a program that the shell would start, or that of the extra `ffmpeg`.
+
+    Args:
+        name: `ffmpeg` or `ffprobe`. If there is no such program, None is returned.
+    """
     found = shutil.which(name)
-    return None if found is None else Path(found)
+    if found is not None:
+        return Path(found)
+    packaged = _packaged_ffmpeg() if name == "ffmpeg" else _packaged_ffprobe()
+    return next((program.path for program in packaged), None)
 
 
 def describe_ffmpeg(binary: Path) -> FfmpegOrigin:

@@ -83,16 +83,17 @@ def cancel_if_interrupted_again(master: Master, run_id: str) -> bool:
         run_id: Id of the run.
 
     Returns:
-        Whether the run was canceled.
+        Whether the run was canceled. A run that has ended in the meantime was not.
     """
     try:
         time.sleep(CANCEL_WINDOW_S)
     except KeyboardInterrupt:
         try:
-            master.send("POST", f"/v1/runs/{run_id}/cancel")
+            run = master.send("POST", f"/v1/runs/{run_id}/cancel")
         except RefusedError as error:
-            # The run has ended in the meantime.
             if error.status != HTTPStatus.CONFLICT:
                 raise
-        return True
+            return False
+        # The master also accepts the request for a run that has ended.
+        return not runs.is_final(run) or bool(run["counts"].get("canceled"))
     return False

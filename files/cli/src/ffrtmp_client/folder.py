@@ -26,15 +26,24 @@ class Folder:
     each file by its name. If `is_dry` is true, nothing is written.
     """
 
-    def __init__(self, path: Path, *, is_dry: bool, modified_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        is_dry: bool,
+        modified_s: float = 0.0,
+        file_mode: int = _FILE_MODE,
+    ) -> None:
         """Prepare access to the directory without creating it.
 
         Args:
             path: Path of the directory.
             is_dry: Whether nothing is written.
             modified_s: Modification time of the files in the archive, as Unix time in seconds.
+            file_mode: Permissions of the files that are written.
         """
         self.path = path
+        self._file_mode = file_mode
         self._modified_s = modified_s
         self.changes: list[str] = []
         self.digests: dict[str, str] = {}
@@ -62,7 +71,7 @@ class Folder:
                     target.parent.mkdir(parents=True, exist_ok=True)
                 except OSError as error:
                     raise SettingsError(f"{target.parent} cannot be created: {error}") from error
-                with replacing(target) as file:
+                with replacing(target, self._file_mode) as file:
                     write(file)
             self.changes.append(name)
         # A file that could not be written is not part of the directory.
@@ -120,8 +129,13 @@ class Folder:
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[IO[bytes]]:
-    """Yield a temporary file that replaces `target` after it is completely written to disk."""
+def replacing(target: Path, mode: int = _FILE_MODE) -> Iterator[IO[bytes]]:
+    """Yield a temporary file that replaces `target` after it is completely written to disk.
+
+    Args:
+        target: Path of the file.
+        mode: Permissions of the file.
+    """
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     except OSError as error:
@@ -131,7 +145,7 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(_FILE_MODE)
+        Path(temporary).chmod(mode)
         Path(temporary).replace(target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -20,7 +20,8 @@ class BackupDocument(msgspec.Struct, tag_field="schema", tag="ffrtmp/backup/1", 
         directory: The directory.
         written_runs: The number of runs that were written.
         unchanged_runs: The number of runs that an earlier backup has written completely.
-        omitted: The documents that the token may not read, or that the farm does not have.
+        omitted: The documents that the token may not read, that the farm does not have, or that are
+            too large.
         missing: The paths of artifacts that the master no longer has or could not provide.
     """
 

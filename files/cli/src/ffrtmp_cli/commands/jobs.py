@@ -80,7 +80,7 @@ def logs(master: Master, job: str, attempt: int | None, *, follow: bool, as_json
             print_message(f"The job waits: {found.waiting}")
             attempt = wait_for_attempt(master, job_id)
     if follow:
-        for line in follow_lines(master, job_id, attempt):
+        for line in follow_lines(master, job_id, attempt, print_message):
             document = LogDocument(job_id=job_id, attempt=attempt, text=line)
             print_output(document, _displayable(line), as_json=as_json)
     else:

@@ -8,7 +8,7 @@ import msgspec
 from ffrtmp_client.options import problems
 from ffrtmp_client.value_rules import NAME, RULES
 
-from ffrtmp_cli.connection import open_master, read_token
+from ffrtmp_cli.connection import is_same_master, open_master, read_token
 from ffrtmp_cli.errors import CommandError, ExitCode
 from ffrtmp_cli.examples import examples
 from ffrtmp_cli.name_rules import is_name
@@ -88,12 +88,15 @@ def command(
     """Store the connection to a farm as the profile NAME, and make it the default.
 
     The connection is checked first. Values that are not given are those of the present profile
-    NAME, if there is one. The token must have the role viewer, submitter or admin.
+    NAME, if there is one with the same URL. The token must have the role viewer, submitter or
+    admin.
     """
     if not is_name(name):
         raise CommandError(f"the name of a profile must be {RULES[NAME]}", ExitCode.USAGE)
     stored = read_profiles()
     before = stored.profiles.get(name, NO_PROFILE)
+    if url and not is_same_master(url, before.url):
+        before = NO_PROFILE
     url, ca_file = url or before.url, ca_file or before.ca_file
     if not url or not ca_file:
         raise CommandError(

@@ -2,14 +2,12 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import IO, Any
 
 import click
 import msgspec
 from ffrtmp_client import results
 from ffrtmp_client.api import Master
-from ffrtmp_client.folder import replacing
 from ffrtmp_client.result_files import EXPORT_MAX_BYTES, RunResults
 
 from ffrtmp_cli.connection import connected
@@ -17,6 +15,7 @@ from ffrtmp_cli.errors import CommandError, ExitCode
 from ffrtmp_cli.examples import examples
 from ffrtmp_cli.name_completion import complete_runs
 from ffrtmp_cli.output import DOCUMENT_TYPE, print_message, print_output
+from ffrtmp_cli.output_file import open_output
 from ffrtmp_cli.result_output import results_text, write_directory
 from ffrtmp_cli.run_documents import RunEntry, run_entry
 from ffrtmp_cli.run_selection import LAST, select_run
@@ -134,7 +133,7 @@ def command(
         if output is None:
             _write(sys.stdout.buffer, content)
             return
-        with replacing(Path(output).absolute()) as file:
+        with open_output(output) as file:
             _write(file, content)
         print_message(f"Results: {output}")
         text = ""

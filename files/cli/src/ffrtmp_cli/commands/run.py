@@ -111,9 +111,13 @@ def _detached(master: Master, run_id: str) -> tuple[RunDocument, str, ExitCode]:
         f"Detached: run {run_id} continues. Attach again: ffrtmp run --attach {run_id}\n"
         "Press Ctrl-C again within 3 s to cancel the run."
     )
-    if cancel_if_interrupted_again(master, run_id):
+    is_canceled = cancel_if_interrupted_again(master, run_id)
+    run = master.get(f"/v1/runs/{run_id}")
+    if is_canceled:
         print_message(f"Run {run_id} was canceled. Queue it again: ffrtmp runs retry {run_id}")
-    return (*_described(master, master.get(f"/v1/runs/{run_id}")), ExitCode.INTERRUPTED)
+    elif runs.is_final(run):
+        print_message(f"Run {run_id} has ended: {run['state']}.")
+    return (*_described(master, run), ExitCode.INTERRUPTED)
 
 
 def _ended(master: Master, run: Json, directory: str | None) -> tuple[RunDocument, str, ExitCode]:

@@ -9,6 +9,7 @@ from ffrtmp_client.api import Master, file_sha256
 from ffrtmp_client.errors import ApiError
 from ffrtmp_client.plan_text import plan_lines
 from ffrtmp_client.suite_files import SuiteText, file_problems
+from ffrtmp_client.wording import counted
 from ffrtmp_shared.atomic_file import write_atomically
 
 from ffrtmp_cli.byte_text import byte_text
@@ -171,6 +172,11 @@ def new(
     file = Path(output)
     if file.exists():
         raise CommandError(f"{output} exists: choose another file", ExitCode.USAGE)
+    if not file.absolute().parent.is_dir():
+        raise CommandError(
+            f"the directory {file.parent} does not exist: create it, or choose another file",
+            ExitCode.USAGE,
+        )
     text = suite_text(
         name or file.stem,
         [SuiteClip(Path(clip).absolute(), file_sha256(Path(clip))) for clip in clips],
@@ -184,7 +190,8 @@ def new(
     document = NewSuiteDocument(
         file=output, name=suite.name, scenarios=len(suite.scenarios), repeats=repeats
     )
-    text = f"{output}: {len(suite.scenarios)} scenarios, each measured {repeats} times on each node"
+    scenarios = counted(len(suite.scenarios), "scenario")
+    text = f"{output}: {scenarios}, each measured {counted(repeats, 'time')} on each node"
     return document, f"{text}.\nNext: ffrtmp suite plan {output}"
 
 
@@ -196,12 +203,15 @@ def check(file: str) -> tuple[CheckedSuiteDocument, str]:
 
     All problems are reported with their positions.
     """
+    if not Path(file).exists():
+        raise CommandError(f"{file} does not exist: name the file of a suite", ExitCode.NOT_FOUND)
     try:
         suite = SuiteText(Path(file), runs.read_suite(file))
     except ApiError as error:
         raise CommandError(str(error)) from error
     document = _parse(suite)
-    return document, f"{file}: {len(document.scenarios)} scenarios; the suite is valid."
+    scenarios = counted(len(document.scenarios), "scenario")
+    return document, f"{file}: {scenarios}; the suite is valid."
 
 
 @command.command("plan", epilog=examples("ffrtmp suite plan files/suites/demo.yml"))
@@ -247,14 +257,16 @@ def _parse(suite: SuiteText) -> CheckedSuiteDocument:
             f"{suite.path}:{found.line}:{found.column}: {found.message}" for found in error.problems
         ]
         raise CommandError(
-            f"the suite {suite.path} is not valid", details=tuple(problems)
+            f"the suite {suite.path} is not valid", ExitCode.USAGE, details=tuple(problems)
         ) from error
     wrong = file_problems(
         suite,
         [{"name": file.label, "path": file.path, "sha256": file.sha256} for file in parsed.files],
     )
     if wrong:
-        raise CommandError("the files of the suite cannot be used", details=tuple(wrong))
+        raise CommandError(
+            "the files of the suite cannot be used", ExitCode.USAGE, details=tuple(wrong)
+        )
     return CheckedSuiteDocument(
         file=str(suite.path),
         name=parsed.name,

@@ -12,6 +12,7 @@ from ffrtmp_worker.ffmpeg.encoder_check import check_encoder
 from ffrtmp_cli.diagnosis.diagnosed_host import DiagnosedHost
 from ffrtmp_cli.diagnosis.finding import Finding, Status
 from ffrtmp_cli.ffmpeg_origin import FfmpegOrigin, describe_ffmpeg, find_configuration, run_lines
+from ffrtmp_cli.local.ffmpeg_programs import has_libvmaf
 
 _GPU_INTERFACES = {"nvenc": "nvidia[0-9]*", "qsv": "dri/renderD*", "vaapi": "dri/renderD*"}
 """The devices, below /dev, that the encoders of each interface need."""
@@ -89,12 +90,7 @@ def _software_encoders(listed: list[str]) -> Finding:
 
 
 def _libvmaf(ffmpeg: Path) -> Finding:
-    has_filter = any(
-        words[1] == "libvmaf"
-        for line in run_lines(ffmpeg, "-filters")
-        if len(words := line.split()) > 1
-    )
-    if has_filter:
+    if has_libvmaf(ffmpeg.absolute()):
         return Finding(id="libvmaf", status=Status.OK, found="FFmpeg can measure quality")
     return Finding(
         id="libvmaf",

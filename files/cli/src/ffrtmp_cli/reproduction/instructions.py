@@ -152,10 +152,13 @@ def instruction_lines(instructions: Instructions) -> list[str]:
     if source.command:
         lines.append(f"    {shlex.join(source.command)}")
     elif source.url is not None:
-        lines.append(f"    curl --fail --output {source.place} {shlex.quote(source.url)}")
+        lines.append(
+            f"    curl --fail --output {shlex.quote(source.place)} {shlex.quote(source.url)}"
+        )
     else:
-        lines.append(f"    cp {shlex.quote(source.file_name)} {source.place}")
-    lines.append(f"    echo '{source.sha256}  {source.place}' | sha256sum --check")
+        lines.append(f"    cp {shlex.quote(source.file_name)} {shlex.quote(source.place)}")
+    digest = shlex.quote(f"{source.sha256}  {source.place}")
+    lines.append(f"    echo {digest} | sha256sum --check")
     return lines + [f"    {shlex.join(command)}" for command in instructions.commands]
 
 

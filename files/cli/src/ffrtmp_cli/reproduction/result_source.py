@@ -1,6 +1,7 @@
 """Results to reproduce, from the file of a run or from a farm."""
 
 import json
+import stat
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from http import HTTPStatus
@@ -45,10 +46,15 @@ class ResultFile:
     def results_with(self, name: str) -> Sequence[Result]:  # noqa: ARG002
         """Return all results of the file. Raises CommandError if it cannot be read."""
         try:
-            if self._path.stat().st_size > _MAX_BYTES:
+            # A named pipe without a writer would block before its type is known.
+            if not stat.S_ISREG(self._path.stat().st_mode):
+                raise CommandError(f"{self._path} is not a regular file. Name the file {FILE_NAME}")
+            with self._path.open("rb") as file:
+                content = file.read(_MAX_BYTES + 1)
+            if len(content) > _MAX_BYTES:
                 raise CommandError(f"{self._path} is larger than {_MAX_BYTES} bytes")
-            document = json.loads(self._path.read_bytes())
-        except (OSError, ValueError) as error:
+            document = json.loads(content)
+        except (OSError, ValueError, RecursionError) as error:
             raise CommandError(f"{self._path} cannot be read: {error}") from error
         try:
             items = document["results"] if isinstance(document, dict) else document
