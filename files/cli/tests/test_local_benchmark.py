@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from ffrtmp_cli.errors import CommandError, ExitCode
-from ffrtmp_cli.local.benchmark import Request, run_benchmark
+from ffrtmp_cli.local.benchmark import Request, resuming_arguments, run_benchmark
 from ffrtmp_cli.local.paths import LocalPaths
 from rich.console import Console
 
@@ -46,3 +46,25 @@ def test_a_file_as_the_directory_for_results_is_refused(tmp_path: Path) -> None:
     clip.write_bytes(b"content")
     with pytest.raises(CommandError, match="cannot be written: choose a directory of yours"):
         _run(clip, tmp_path, clip / "results")
+
+
+def test_the_command_that_resumes_does_not_discard_the_results() -> None:
+    arguments = ["local", "s.yml", "--new", "--output", "results"]
+    assert resuming_arguments(arguments) == ["local", "s.yml", "--output", "results"]
+    # After `--`, it is the name of a file.
+    assert resuming_arguments(["local", "--new", "--", "--new"]) == ["local", "--", "--new"]
+
+
+def test_an_interrupt_before_the_farm_runs_says_that_results_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ffrtmp_cli.local.benchmark.check_space", interrupt)
+    monkeypatch.setattr("sys.argv", ["ffrtmp", "local", "--new", "s.yml"])
+    suite = tmp_path / "s.yml"
+    suite.write_text("name: s\n")
+    with pytest.raises(CommandError, match=r"results so far are kept.*local s\.yml$") as raised:
+        _run(suite, tmp_path)
+    assert raised.value.code is ExitCode.INTERRUPTED

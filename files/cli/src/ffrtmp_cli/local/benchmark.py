@@ -6,7 +6,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -44,6 +44,7 @@ RESULTS = Path("ffrtmp-results")
 _KEY = "local"
 _SUITE_SUFFIXES = (".yml", ".yaml")
 _DIGEST_CHARACTERS = 32
+_NEW_OPTION = "--new"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,13 +308,24 @@ def _check_output(output: Path | None) -> None:
 
 
 def _interrupted(progress: list[RunProgress]) -> CommandError:
-    stored = f"{progress[0].ended_text} are stored" if progress else "nothing was measured yet"
+    # A resumed farm that has not started yet has not reported its jobs.
+    stored = f"{progress[0].ended_text} are stored" if progress else "the results so far are kept"
     # `make local` runs the command in an environment that is not in PATH.
     program = "ffrtmp" if shutil.which("ffrtmp") else sys.argv[0]
-    again = shlex.join([program, *sys.argv[1:]])
-    return CommandError(
-        f"stopped: {stored}. To resume, run the same command again: {again}", ExitCode.INTERRUPTED
-    )
+    again = shlex.join([program, *resuming_arguments(sys.argv[1:])])
+    return CommandError(f"stopped: {stored}. To resume, run: {again}", ExitCode.INTERRUPTED)
+
+
+def resuming_arguments(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of a command without `--new`, which would discard the results.
+
+    Args:
+        arguments: The arguments of the interrupted command.
+    """
+    # Operands follow `--`.
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options = [argument for argument in arguments[:end] if argument != _NEW_OPTION]
+    return [*options, *arguments[end:]]
 
 
 def document_values(finished: Finished) -> dict[str, Any]:
