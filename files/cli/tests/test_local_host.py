@@ -53,9 +53,9 @@ def test_a_user_without_a_home_is_told_what_to_set() -> None:
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path\n"
+        "import os, sys; from pathlib import Path\n"
         "from ffrtmp_cli.local.session_lock import exclusive_lock\n"
-        "with exclusive_lock(Path(sys.argv[1]), 4711):\n"
+        "with exclusive_lock(Path(sys.argv[1]), os.getpid()):\n"
         "    print('locked', flush=True); sys.stdin.read()\n"
     )
     lock = tmp_path / "state/lock"
@@ -69,7 +69,7 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
         assert first.stdout is not None
         assert first.stdout.readline() == "locked\n"
         with (
-            pytest.raises(CommandError, match=r"is running \(process 4711\).*Wait"),
+            pytest.raises(CommandError, match=rf"is running \(process {first.pid}\).*Wait"),
             exclusive_lock(lock, os.getpid()),
         ):
             pass
@@ -77,6 +77,39 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
     # The lock of a killed process is released.
     with exclusive_lock(lock, os.getpid()):
         pass
+
+
+def test_the_lock_is_held_until_the_child_processes_of_a_killed_one_have_ended(
+    tmp_path: Path,
+) -> None:
+    program = (
+        "import os, subprocess, sys; from pathlib import Path\n"
+        "from ffrtmp_cli.local import child_process\n"
+        "from ffrtmp_cli.local.session_lock import exclusive_lock\n"
+        "folder = Path(sys.argv[1])\n"
+        "child = 'import time; time.sleep(1.5)'\n"
+        "class Sleeper(child_process.ChildProcess):\n"
+        "    def _command(self): return [sys.executable, '-c', child]\n"
+        "with exclusive_lock(folder / 'lock', os.getpid()) as lock:\n"
+        "    sleeper = Sleeper('master', [], folder / 'log', lock)\n"
+        "    sleeper.start()\n"
+        "    print(sleeper._process.pid, flush=True); sys.stdin.read()\n"
+    )
+    first = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with first:
+        assert first.stdout is not None
+        child = int(first.stdout.readline())
+        first.kill()
+        first.wait()
+        with exclusive_lock(tmp_path / "lock", os.getpid()):
+            assert not Path(f"/proc/{child}/cmdline").exists() or not (
+                Path(f"/proc/{child}/cmdline").read_bytes()
+            )
 
 
 def test_a_full_disk_is_reported_before_the_start(

@@ -105,10 +105,10 @@ def run_benchmark(request: Request, paths: LocalPaths, console: Console) -> Fini
 
     check_file(request.path)
     _check_output(request.output)
-    with exclusive_lock(paths.lock, os.getpid()), single_interrupt():
+    with exclusive_lock(paths.lock, os.getpid()) as lock, single_interrupt():
         progress: list[RunProgress] = []
         try:
-            return _run(request, paths, console, report, progress)
+            return _run(request, paths, console, report, progress, lock=lock)
         except KeyboardInterrupt:
             raise _interrupted(progress) from None
         except ApiError as error:
@@ -126,6 +126,8 @@ def _run(
     console: Console,
     report: Callable[[str], None],
     progress: list[RunProgress],
+    *,
+    lock: int,
 ) -> Finished:
     remove_old_sessions(paths.sessions, time.time())
     programs = find_programs(request.ffmpeg, request.ffprobe)
@@ -142,7 +144,9 @@ def _run(
         session = _new_session(request.path, programs, folder, report)
         store_session(folder, session)
     _report_start(session, programs, report, is_known=is_known)
-    with running_farm(folder, paths.cache, programs, allow_builds=request.allow_builds) as farm:
+    with running_farm(
+        folder, paths.cache, programs, allow_builds=request.allow_builds, lock=lock
+    ) as farm:
         run = runs.find_by_key(farm.master, _KEY)
         is_resumed = run is not None
         if run is None:
