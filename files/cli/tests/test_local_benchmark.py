@@ -68,3 +68,29 @@ def test_an_interrupt_before_the_farm_runs_says_that_results_are_kept(
     with pytest.raises(CommandError, match=r"results so far are kept.*local s\.yml$") as raised:
         _run(suite, tmp_path)
     assert raised.value.code is ExitCode.INTERRUPTED
+
+
+class _FarmReachedError(Exception):
+    """The farm would be started now."""
+
+
+def test_the_results_of_an_interrupted_run_can_be_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results that belong to the run of the session are checked after the start of the farm."""
+
+    def reach(*_arguments: object, **_options: object) -> None:
+        raise _FarmReachedError
+
+    monkeypatch.setattr("ffrtmp_cli.local.benchmark.running_farm", reach)
+    suite = tmp_path / "s.yml"
+    suite.write_text(
+        f"name: s\nsources: [{{name: clip, file: clip.mp4, sha256: {'a' * 64}}}]\n"
+        "encodes: [{name: x, encoder: libx264}]\nrate_points: [{crf: 23}]\n"
+    )
+    with pytest.raises(_FarmReachedError):
+        _run(suite, tmp_path)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/results.json").write_text('{"run": {"id": "1"}}')
+    with pytest.raises(_FarmReachedError):
+        _run(suite, tmp_path, tmp_path / "results")

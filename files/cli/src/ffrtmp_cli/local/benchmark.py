@@ -134,6 +134,8 @@ def _run(
     for remark in programs.remarks:
         report(remark)
     folder = paths.sessions / _session_name(request.path, programs)
+    if request.is_new or load_session(folder) is None:
+        _check_unused(request.output)
     if request.is_new:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -150,7 +152,11 @@ def _run(
         run = runs.find_by_key(farm.master, _KEY)
         is_resumed = run is not None
         if run is None:
+            _check_unused(request.output)
             run = _submit(farm.master, session, report)
+        elif request.output is not None:
+            # The command may have been interrupted while it wrote the results of this run.
+            check_belongs_to(request.output, run["id"])
         following = RunProgress(run, session.expected_s)
         progress.append(following)
         if is_resumed:
@@ -304,9 +310,13 @@ def _check_output(output: Path | None) -> None:
             f"{directory} cannot be written: choose a directory of yours with --output",
             ExitCode.USAGE,
         )
-    if output is not None and (directory / "results.json").exists():
+
+
+def _check_unused(output: Path | None) -> None:
+    """Raise CommandError if a new run would write to a directory with results."""
+    if output is not None and (output / "results.json").exists():
         raise CommandError(
-            f"{directory} contains the results of another run: choose another --output",
+            f"{output.absolute()} contains the results of another run: choose another --output",
             ExitCode.USAGE,
         )
 
