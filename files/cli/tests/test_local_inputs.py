@@ -110,7 +110,9 @@ def test_other_containers_can_be_measured(tmp_path: Path, name: str, is_copied: 
 def test_a_short_clip_is_repeated(tmp_path: Path) -> None:
     clip = open_clip(make_clip(tmp_path / "clip.mp4", frames=30), PROGRAMS, tmp_path)
     excerpt = cut_excerpt(clip, PROGRAMS, 100, (320, 180), tmp_path / "excerpt")
-    assert excerpt.frames >= 100
+    # Not whole copies, of which there would be 120 frames.
+    assert excerpt.frames == 100
+    assert excerpt.remarks == ()
     assert source_problems(probe_video(PROGRAMS.ffprobe.path, excerpt.file)) == []
 
 

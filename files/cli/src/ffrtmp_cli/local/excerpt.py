@@ -113,15 +113,28 @@ def find_part(packets: PacketList, frame_rate: float, frames: int) -> tuple[floa
     keys = np.flatnonzero(flags & PacketList.IS_KEY)
     middle = (len(times_s) - frames) / 2
     for start in sorted(keys.tolist(), key=lambda key: abs(key - middle))[:_MOST_KEYS]:
-        for count in range(frames, max(frames - _MOST_FRAMES_LESS, 0), -1):
-            part = times_s[start : start + count]
-            if len(part) < count:
-                break
-            missing = np.ptp(part) * frame_rate - count + 1
-            is_shown = not (flags[start : start + count] & PacketList.IS_DISCARDED).any()
-            if part.min() >= part[0] and abs(missing) <= _SLACK_S * frame_rate and is_shown:
-                return float(part[0]), count
+        if len(times_s) - start < frames:
+            continue
+        count = _complete_frames(packets, frame_rate, start, frames)
+        if count:
+            return float(times_s[start]), count
     return None
+
+
+def _complete_frames(packets: PacketList, frame_rate: float, start: int, frames: int) -> int:
+    """Return the number of packets from one on among whose frames none is missing.
+
+    It is at most the number of frames asked for, and 0 if there is none that is only a few less.
+    """
+    times_s = np.array(packets.times_s)
+    flags = np.frombuffer(packets.flags, dtype=np.uint8)
+    for count in range(frames, max(frames - _MOST_FRAMES_LESS, 0), -1):
+        part = times_s[start : start + count]
+        missing = np.ptp(part) * frame_rate - count + 1
+        is_shown = not (flags[start : start + count] & PacketList.IS_DISCARDED).any()
+        if part.min() >= part[0] and abs(missing) <= _SLACK_S * frame_rate and is_shown:
+            return count
+    return 0
 
 
 def _conversions(clip: Clip, size: tuple[int, int]) -> tuple[list[str], list[str]]:
@@ -153,12 +166,20 @@ def _copy(clip: Clip, programs: Programs, part: tuple[float, int], frames: int, 
         ["-c", "copy", "-frames:v", str(count), "-avoid_negative_ts", "make_zero"],
         once,
     )
-    repeats = -(-frames // count) - 1 if frames > clip.probe.frames else 0
-    if not first or repeats < 1:
+    if not first or frames <= clip.probe.frames:
         if first:
             once.replace(file)
         return first
-    looped = _run(programs, ["-stream_loop", str(repeats)], once, ["-c", "copy"], file)
+    copies, rest = divmod(frames, count)
+    start = clip.packets.times_s.index(start_s)
+    total = copies * count + _complete_frames(clip.packets, clip.frame_rate, start, rest)
+    looped = _run(
+        programs,
+        ["-stream_loop", str(copies)],
+        once,
+        ["-c", "copy", "-frames:v", str(total)],
+        file,
+    )
     once.unlink()
     return looped
 
