@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from ffrtmp_cli.local.host_state import (
     has_readable_energy,
     power_remarks,
 )
+from ffrtmp_cli.local.interrupts import single_interrupt
 from ffrtmp_cli.local.local_farm import LocalFarm
 from ffrtmp_cli.local.paths import find_paths
 from ffrtmp_cli.local.session_lock import exclusive_lock
@@ -232,3 +234,15 @@ def test_a_program_that_the_user_names_is_not_replaced(tmp_path: Path, option: s
     ffmpeg, ffprobe = (given, None) if option == "--ffmpeg" else (None, given)
     with pytest.raises(CommandError, match=f"{option} .*absent is not a file"):
         find_programs(ffmpeg, ffprobe)
+
+
+def test_a_signal_that_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with single_interrupt():
+            os.kill(os.getpid(), signal.SIGHUP)
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
