@@ -94,3 +94,23 @@ def test_the_results_of_an_interrupted_run_can_be_completed(
     (tmp_path / "results/results.json").write_text('{"run": {"id": "1"}}')
     with pytest.raises(_FarmReachedError):
         _run(suite, tmp_path, tmp_path / "results")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("bad.yml", b"name: bad\n", ExitCode.USAGE),
+        ("bad.yml", b"\xff\xfe", ExitCode.USAGE),
+        ("bad.mp4", b"not a clip", ExitCode.USAGE),
+        ("absent.yml", None, ExitCode.NOT_FOUND),
+    ],
+)
+def test_a_rejected_clip_or_suite_leaves_no_session(
+    tmp_path: Path, name: str, content: bytes | None, code: ExitCode
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(CommandError) as raised:
+        _run(tmp_path / name, tmp_path)
+    assert raised.value.code is code
+    assert list((tmp_path / "state").glob("sessions/*")) == []

@@ -14,7 +14,7 @@ from typing import Any
 
 from ffrtmp_client import plan_text, results, runs
 from ffrtmp_client.api import Master
-from ffrtmp_client.errors import ApiError, RefusedError
+from ffrtmp_client.errors import ApiError, RefusedError, SettingsError
 from ffrtmp_client.folder import Folder, check_belongs_to
 from ffrtmp_client.progress import duration_text
 from ffrtmp_client.result_files import RunResults, read_results, write_results
@@ -139,12 +139,18 @@ def _run(
     if request.is_new:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    check_space(folder, request.path)
     session = load_session(folder)
     is_known = session is not None
-    if session is None:
-        session = _new_session(request.path, programs, folder, report)
-        store_session(folder, session)
+    try:
+        check_space(folder, request.path)
+        if session is None:
+            session = _new_session(request.path, programs, folder, report)
+            store_session(folder, session)
+    except BaseException:
+        # Without a session, there is nothing to continue.
+        if not is_known:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     _report_start(session, programs, report, is_known=is_known)
     with running_farm(
         folder, paths.cache, programs, allow_builds=request.allow_builds, lock=lock
@@ -189,7 +195,12 @@ def _new_session(
     path: Path, programs: Programs, folder: Path, report: Callable[[str], None]
 ) -> Session:
     if is_suite(path):
-        text = runs.read_suite(str(path))
+        try:
+            text = runs.read_suite(str(path))
+        except SettingsError as error:
+            raise CommandError(
+                f"{error}. Name a text file in UTF-8 that you can read", ExitCode.USAGE
+            ) from error
         try:
             parse_suite(text)
         except SuiteError as error:
