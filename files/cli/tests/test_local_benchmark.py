@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 from ffrtmp_cli.errors import CommandError, ExitCode
-from ffrtmp_cli.local.benchmark import Request, resuming_arguments, run_benchmark
+from ffrtmp_cli.local.benchmark import Request, _submit, resuming_arguments, run_benchmark
 from ffrtmp_cli.local.paths import LocalPaths
+from ffrtmp_cli.local.session_file import Session
+from ffrtmp_client.api import Json, Master
 from rich.console import Console
 
 from .local_clips import FFMPEG
@@ -114,3 +116,22 @@ def test_a_rejected_clip_or_suite_leaves_no_session(
         _run(tmp_path / name, tmp_path)
     assert raised.value.code is code
     assert list((tmp_path / "state").glob("sessions/*")) == []
+
+
+class _MasterWithoutEncoder(Master):
+    """A master that plans as the real one does if no node has the encoder."""
+
+    def __init__(self) -> None:
+        pass
+
+    def send(self, _method: str, path: str, body: Json, _headers: object) -> Json:  # type: ignore[override]
+        assert path == "/v1/runs/plan"
+        assert body["when_unmet"] == "wait", "the plan would be refused without the remedy"
+        return {"waiting": [{"scenarios": ["clip/nvenc"], "reason": "no h264_nvenc"}]}
+
+
+def test_an_encoder_that_this_computer_lacks_is_reported_with_the_remedy() -> None:
+    session = Session(suite="name: s\n", suite_path="s.yml", expected_s=None, remarks=(), clip=None)
+    with pytest.raises(CommandError, match="use another FFmpeg: --ffmpeg PATH") as raised:
+        _submit(_MasterWithoutEncoder(), session, lambda _text: None)
+    assert raised.value.details == ("clip/nvenc: no h264_nvenc",)

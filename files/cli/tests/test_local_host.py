@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 from ffrtmp_cli.errors import CommandError
 from ffrtmp_cli.local import disk_space
+from ffrtmp_cli.local.child_process import ChildProcess
 from ffrtmp_cli.local.disk_space import check_space, remove_old_sessions
 from ffrtmp_cli.local.encoder_speed import working_encoders
 from ffrtmp_cli.local.ffmpeg_programs import find_programs
@@ -246,3 +247,13 @@ def test_a_signal_that_nohup_ignores_stays_ignored() -> None:
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_the_failure_of_a_child_process_names_the_remedy(tmp_path: Path) -> None:
+    lock = os.open(tmp_path, os.O_RDONLY)
+    try:
+        process = ChildProcess("master", ["--absent"], tmp_path / "log", lock)
+        with pytest.raises(CommandError, match=r"run the same command again.*log"):
+            process.run()
+    finally:
+        os.close(lock)

@@ -239,7 +239,9 @@ def _submit(master: Master, session: Session, report: Callable[[str], None]) -> 
     suite = SuiteText(Path(session.suite_path), session.suite)
     request = runs.request_of(session.suite, {"seed": None, "when_unmet": "refuse"})
     try:
-        plan = runs.plan(master, request, _KEY)
+        # With `wait`, the plan lists the scenarios that this computer cannot run instead of
+        # failing.
+        plan = runs.plan(master, {**request, "when_unmet": "wait"}, _KEY)
     except RefusedError as error:
         raise CommandError(suite.located(str(error)), ExitCode.USAGE) from error
     if plan["waiting"]:

@@ -65,7 +65,9 @@ class ChildProcess:
             log.seek(max(log.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
             lines = log.read().decode(errors="replace").strip().splitlines()
         return CommandError(
-            f"the {self._program} of the local farm ended unexpectedly. Its log is {self._log}",
+            f"the {self._program} of the local farm ended unexpectedly. Results are kept: "
+            "run the same command again, without --new. If it ends again, correct what its log "
+            f"reports: {self._log}",
             details=tuple(lines[-3:]),
         )
 
