@@ -129,8 +129,8 @@ def test_a_run_is_interrupted_killed_and_resumed(user: LocalUser) -> None:
         first.kill()
     message = user.log.read_text().splitlines()[-1]
     found = re.fullmatch(
-        rf"ffrtmp: stopped: (\d) of {_JOBS} jobs are stored\. To resume, run the same command "
-        r"again: \S+/ffrtmp local suite\.yml",
+        rf"ffrtmp: stopped: (\d) of {_JOBS} jobs are stored\. To resume, run: "
+        r"\S+/ffrtmp local suite\.yml",
         message,
     )
     assert found, message

@@ -324,7 +324,7 @@ def test_folder_of_another_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="contains the results of run run-1"):
         check_belongs_to(tmp_path, "run-2")
     (tmp_path / "results.json").write_text("[]")
-    with pytest.raises(SettingsError, match="choose another dest"):
+    with pytest.raises(SettingsError, match="choose another directory"):
         check_belongs_to(tmp_path, "run-1")
 
 

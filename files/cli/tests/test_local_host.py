@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any, cast
 import pytest
 from ffrtmp_cli.errors import CommandError
 from ffrtmp_cli.local import disk_space
+from ffrtmp_cli.local.child_process import ChildProcess
 from ffrtmp_cli.local.disk_space import check_space, remove_old_sessions
 from ffrtmp_cli.local.encoder_speed import working_encoders
 from ffrtmp_cli.local.ffmpeg_programs import find_programs
@@ -20,6 +22,7 @@ from ffrtmp_cli.local.host_state import (
     has_readable_energy,
     power_remarks,
 )
+from ffrtmp_cli.local.interrupts import single_interrupt
 from ffrtmp_cli.local.local_farm import LocalFarm
 from ffrtmp_cli.local.paths import find_paths
 from ffrtmp_cli.local.session_lock import exclusive_lock
@@ -53,9 +56,9 @@ def test_a_user_without_a_home_is_told_what_to_set() -> None:
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path\n"
+        "import os, sys; from pathlib import Path\n"
         "from ffrtmp_cli.local.session_lock import exclusive_lock\n"
-        "with exclusive_lock(Path(sys.argv[1]), 4711):\n"
+        "with exclusive_lock(Path(sys.argv[1]), os.getpid()):\n"
         "    print('locked', flush=True); sys.stdin.read()\n"
     )
     lock = tmp_path / "state/lock"
@@ -69,7 +72,7 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
         assert first.stdout is not None
         assert first.stdout.readline() == "locked\n"
         with (
-            pytest.raises(CommandError, match=r"is running \(process 4711\).*Wait"),
+            pytest.raises(CommandError, match=rf"is running \(process {first.pid}\).*Wait"),
             exclusive_lock(lock, os.getpid()),
         ):
             pass
@@ -77,6 +80,39 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
     # The lock of a killed process is released.
     with exclusive_lock(lock, os.getpid()):
         pass
+
+
+def test_the_lock_is_held_until_the_child_processes_of_a_killed_one_have_ended(
+    tmp_path: Path,
+) -> None:
+    program = (
+        "import os, subprocess, sys; from pathlib import Path\n"
+        "from ffrtmp_cli.local import child_process\n"
+        "from ffrtmp_cli.local.session_lock import exclusive_lock\n"
+        "folder = Path(sys.argv[1])\n"
+        "child = 'import time; time.sleep(1.5)'\n"
+        "class Sleeper(child_process.ChildProcess):\n"
+        "    def _command(self): return [sys.executable, '-c', child]\n"
+        "with exclusive_lock(folder / 'lock', os.getpid()) as lock:\n"
+        "    sleeper = Sleeper('master', [], folder / 'log', lock)\n"
+        "    sleeper.start()\n"
+        "    print(sleeper._process.pid, flush=True); sys.stdin.read()\n"
+    )
+    first = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with first:
+        assert first.stdout is not None
+        child = int(first.stdout.readline())
+        first.kill()
+        first.wait()
+        with exclusive_lock(tmp_path / "lock", os.getpid()):
+            assert not Path(f"/proc/{child}/cmdline").exists() or not (
+                Path(f"/proc/{child}/cmdline").read_bytes()
+            )
 
 
 def test_a_full_disk_is_reported_before_the_start(
@@ -199,3 +235,25 @@ def test_a_program_that_the_user_names_is_not_replaced(tmp_path: Path, option: s
     ffmpeg, ffprobe = (given, None) if option == "--ffmpeg" else (None, given)
     with pytest.raises(CommandError, match=f"{option} .*absent is not a file"):
         find_programs(ffmpeg, ffprobe)
+
+
+def test_a_signal_that_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with single_interrupt():
+            os.kill(os.getpid(), signal.SIGHUP)
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_the_failure_of_a_child_process_names_the_remedy(tmp_path: Path) -> None:
+    lock = os.open(tmp_path, os.O_RDONLY)
+    try:
+        process = ChildProcess("master", ["--absent"], tmp_path / "log", lock)
+        with pytest.raises(CommandError, match=r"run the same command again.*log"):
+            process.run()
+    finally:
+        os.close(lock)

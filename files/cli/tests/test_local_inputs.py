@@ -9,7 +9,7 @@ import pytest
 from ffrtmp_cli.errors import CommandError
 from ffrtmp_cli.local.clip import check_file, file_digest, open_clip
 from ffrtmp_cli.local.clip_suite import make_clip_suite
-from ffrtmp_cli.local.excerpt import cut_excerpt
+from ffrtmp_cli.local.excerpt import cut_excerpt, stored_format
 from ffrtmp_cli.local.frame_size import fast_size, fitting_size
 from ffrtmp_shared.suite import parse_suite
 from ffrtmp_worker.ffmpeg.probe import probe_video
@@ -110,7 +110,9 @@ def test_other_containers_can_be_measured(tmp_path: Path, name: str, is_copied: 
 def test_a_short_clip_is_repeated(tmp_path: Path) -> None:
     clip = open_clip(make_clip(tmp_path / "clip.mp4", frames=30), PROGRAMS, tmp_path)
     excerpt = cut_excerpt(clip, PROGRAMS, 100, (320, 180), tmp_path / "excerpt")
-    assert excerpt.frames >= 100
+    # Not whole copies, of which there would be 120 frames.
+    assert excerpt.frames == 100
+    assert excerpt.remarks == ()
     assert source_problems(probe_video(PROGRAMS.ffprobe.path, excerpt.file)) == []
 
 
@@ -132,6 +134,29 @@ def test_a_clip_that_cannot_be_measured_as_it_is_is_converted(
     found = probe_video(PROGRAMS.ffprobe.path, excerpt.file)
     assert (found.width, found.height) == size
     assert source_problems(found) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("yuv420p", "yuv420p"),
+        ("yuv410p", "yuv420p"),
+        ("yuv420p10le", "yuv420p10le"),
+        ("yuv422p12le", "yuv420p10le"),
+        ("gray14le", "yuv420p10le"),
+        ("p010le", "yuv420p10le"),
+    ],
+)
+def test_the_depth_of_a_pixel_format_is_kept_up_to_ten_bits(before: str, after: str) -> None:
+    assert stored_format(PROGRAMS, before) == after
+
+
+def test_the_conversion_of_the_pixel_format_is_stated(tmp_path: Path) -> None:
+    options = ("-vf", "setfield=tff", "-c:v", "ffv1", "-pix_fmt", "yuv422p12le")
+    clip = open_clip(make_clip(tmp_path / "clip.mkv", *options), PROGRAMS, tmp_path)
+    excerpt = cut_excerpt(clip, PROGRAMS, 40, (320, 180), tmp_path / "excerpt")
+    assert "its pixel format yuv422p12le was converted to yuv420p10le" in excerpt.remarks
+    assert probe_video(PROGRAMS.ffprobe.path, excerpt.file).pixel_format == "yuv420p10le"
 
 
 def test_frames_of_8k_are_made_smaller_on_a_small_laptop() -> None:

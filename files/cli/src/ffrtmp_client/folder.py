@@ -160,7 +160,9 @@ def check_belongs_to(path: Path, run_id: str) -> None:
         return
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingsError(
-            f"{path}/results.json does not contain the results of a run: choose another dest"
+            f"{path}/results.json does not contain the results of a run: choose another directory"
         ) from error
     if before != run_id:
-        raise SettingsError(f"{path} contains the results of run {before}: choose another dest")
+        raise SettingsError(
+            f"{path} contains the results of run {before}: choose another directory"
+        )

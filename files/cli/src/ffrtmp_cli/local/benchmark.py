@@ -6,7 +6,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 from ffrtmp_client import plan_text, results, runs
 from ffrtmp_client.api import Master
-from ffrtmp_client.errors import ApiError, RefusedError
+from ffrtmp_client.errors import ApiError, RefusedError, SettingsError
 from ffrtmp_client.folder import Folder, check_belongs_to
 from ffrtmp_client.progress import duration_text
 from ffrtmp_client.result_files import RunResults, read_results, write_results
@@ -44,6 +44,7 @@ RESULTS = Path("ffrtmp-results")
 _KEY = "local"
 _SUITE_SUFFIXES = (".yml", ".yaml")
 _DIGEST_CHARACTERS = 32
+_NEW_OPTION = "--new"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +105,10 @@ def run_benchmark(request: Request, paths: LocalPaths, console: Console) -> Fini
 
     check_file(request.path)
     _check_output(request.output)
-    with exclusive_lock(paths.lock, os.getpid()), single_interrupt():
+    with exclusive_lock(paths.lock, os.getpid()) as lock, single_interrupt():
         progress: list[RunProgress] = []
         try:
-            return _run(request, paths, console, report, progress)
+            return _run(request, paths, console, report, progress, lock=lock)
         except KeyboardInterrupt:
             raise _interrupted(progress) from None
         except ApiError as error:
@@ -125,27 +126,43 @@ def _run(
     console: Console,
     report: Callable[[str], None],
     progress: list[RunProgress],
+    *,
+    lock: int,
 ) -> Finished:
     remove_old_sessions(paths.sessions, time.time())
     programs = find_programs(request.ffmpeg, request.ffprobe)
     for remark in programs.remarks:
         report(remark)
     folder = paths.sessions / _session_name(request.path, programs)
+    if request.is_new or load_session(folder) is None:
+        _check_unused(request.output)
     if request.is_new:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    check_space(folder, request.path)
     session = load_session(folder)
     is_known = session is not None
-    if session is None:
-        session = _new_session(request.path, programs, folder, report)
-        store_session(folder, session)
+    try:
+        check_space(folder, request.path)
+        if session is None:
+            session = _new_session(request.path, programs, folder, report)
+            store_session(folder, session)
+    except BaseException:
+        # Without a session, there is nothing to continue.
+        if not is_known:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     _report_start(session, programs, report, is_known=is_known)
-    with running_farm(folder, paths.cache, programs, allow_builds=request.allow_builds) as farm:
+    with running_farm(
+        folder, paths.cache, programs, allow_builds=request.allow_builds, lock=lock
+    ) as farm:
         run = runs.find_by_key(farm.master, _KEY)
         is_resumed = run is not None
         if run is None:
+            _check_unused(request.output)
             run = _submit(farm.master, session, report)
+        elif request.output is not None:
+            # The command may have been interrupted while it wrote the results of this run.
+            check_belongs_to(request.output, run["id"])
         following = RunProgress(run, session.expected_s)
         progress.append(following)
         if is_resumed:
@@ -178,7 +195,12 @@ def _new_session(
     path: Path, programs: Programs, folder: Path, report: Callable[[str], None]
 ) -> Session:
     if is_suite(path):
-        text = runs.read_suite(str(path))
+        try:
+            text = runs.read_suite(str(path))
+        except SettingsError as error:
+            raise CommandError(
+                f"{error}. Name a text file in UTF-8 that you can read", ExitCode.USAGE
+            ) from error
         try:
             parse_suite(text)
         except SuiteError as error:
@@ -217,7 +239,9 @@ def _submit(master: Master, session: Session, report: Callable[[str], None]) -> 
     suite = SuiteText(Path(session.suite_path), session.suite)
     request = runs.request_of(session.suite, {"seed": None, "when_unmet": "refuse"})
     try:
-        plan = runs.plan(master, request, _KEY)
+        # With `wait`, the plan lists the scenarios that this computer cannot run instead of
+        # failing.
+        plan = runs.plan(master, {**request, "when_unmet": "wait"}, _KEY)
     except RefusedError as error:
         raise CommandError(suite.located(str(error)), ExitCode.USAGE) from error
     if plan["waiting"]:
@@ -299,21 +323,36 @@ def _check_output(output: Path | None) -> None:
             f"{directory} cannot be written: choose a directory of yours with --output",
             ExitCode.USAGE,
         )
-    if output is not None and (directory / "results.json").exists():
+
+
+def _check_unused(output: Path | None) -> None:
+    """Raise CommandError if a new run would write to a directory with results."""
+    if output is not None and (output / "results.json").exists():
         raise CommandError(
-            f"{directory} contains the results of another run: choose another --output",
+            f"{output.absolute()} contains the results of another run: choose another --output",
             ExitCode.USAGE,
         )
 
 
 def _interrupted(progress: list[RunProgress]) -> CommandError:
-    stored = f"{progress[0].ended_text} are stored" if progress else "nothing was measured yet"
+    # A resumed farm that has not started yet has not reported its jobs.
+    stored = f"{progress[0].ended_text} are stored" if progress else "the results so far are kept"
     # `make local` runs the command in an environment that is not in PATH.
     program = "ffrtmp" if shutil.which("ffrtmp") else sys.argv[0]
-    again = shlex.join([program, *sys.argv[1:]])
-    return CommandError(
-        f"stopped: {stored}. To resume, run the same command again: {again}", ExitCode.INTERRUPTED
-    )
+    again = shlex.join([program, *resuming_arguments(sys.argv[1:])])
+    return CommandError(f"stopped: {stored}. To resume, run: {again}", ExitCode.INTERRUPTED)
+
+
+def resuming_arguments(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of a command without `--new`, which would discard the results.
+
+    Args:
+        arguments: The arguments of the interrupted command.
+    """
+    # Operands follow `--`.
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options = [argument for argument in arguments[:end] if argument != _NEW_OPTION]
+    return [*options, *arguments[end:]]
 
 
 def document_values(finished: Finished) -> dict[str, Any]:

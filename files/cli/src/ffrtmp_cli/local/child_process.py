@@ -19,17 +19,19 @@ class ChildProcess:
     started it.
     """
 
-    def __init__(self, program: str, arguments: Sequence[str], log: Path) -> None:
+    def __init__(self, program: str, arguments: Sequence[str], log: Path, lock: int) -> None:
         """Prepare a program.
 
         Args:
             program: `master` or `agent`.
             arguments: The arguments of the program.
             log: The file for its messages. Its directory is the working directory.
+            lock: The descriptor of the locked file, which the program keeps locked until it ends.
         """
         self._program = program
         self._arguments = arguments
         self._log = log
+        self._lock = lock
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -42,6 +44,7 @@ class ChildProcess:
                 stderr=log,
                 cwd=self._log.parent,
                 start_new_session=True,
+                pass_fds=(self._lock,),
                 env=_environment(),
             )
 
@@ -62,7 +65,9 @@ class ChildProcess:
             log.seek(max(log.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
             lines = log.read().decode(errors="replace").strip().splitlines()
         return CommandError(
-            f"the {self._program} of the local farm ended unexpectedly. Its log is {self._log}",
+            f"the {self._program} of the local farm ended unexpectedly. Results are kept: "
+            "run the same command again, without --new. If it ends again, correct what its log "
+            f"reports: {self._log}",
             details=tuple(lines[-3:]),
         )
 

@@ -104,9 +104,7 @@ def make_clip_suite(
         )
     excerpt, plan = planner.excerpt(size, plan)
     if excerpt.remarks:
-        remarks.append(
-            f"The clip was decoded and stored again without loss: {', '.join(excerpt.remarks)}."
-        )
+        remarks.append(f"The clip was decoded and stored again: {', '.join(excerpt.remarks)}.")
     remarks.append(_excerpt_text(clip, excerpt))
     if plan.expected_s > _BUSY_RATIO * plan.idle_s:
         remarks.append(

@@ -153,7 +153,10 @@ def measure_speed(
             )
         if outcome.exit_code:
             last = "".join(outcome.log_tail.strip().splitlines()[-1:])
-            raise CommandError(f"{known.encoder} cannot encode the clip: {last}")
+            raise CommandError(
+                f"{known.encoder} cannot encode the clip: {last}. Use another FFmpeg: --ffmpeg "
+                "PATH, or convert the clip to H.264 and use the result"
+            )
         size_bytes = (folder / command.OUTPUT_NAME).stat().st_size
     cpu_s = outcome.user_s + outcome.system_s
     wall_s = min(outcome.wall_s, cpu_s / min(THREADS, len(os.sched_getaffinity(0))))

@@ -1,5 +1,6 @@
 """Excerpt of a clip, or a loop of it, that is encoded in each measurement."""
 
+import json
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ _LOSSLESS = {
     # For an FFmpeg without x264.
     ".mkv": ("-c:v", "ffv1"),
 }
+_EIGHT_BITS = 8
 _INTERLACED = ("tt", "bb", "tb", "bt")
 
 
@@ -53,7 +55,8 @@ def cut_excerpt(
     """Store an excerpt of a clip. If the clip is too short, it is repeated.
 
     The packets are copied, so that the content and the cost of decoding are those of the clip. If
-    that is not possible, the excerpt is stored without loss.
+    that is not possible, the frames are decoded, converted to 4:2:0 with 8 or 10 bits and encoded
+    without further loss.
 
     Args:
         clip: The clip.
@@ -79,6 +82,10 @@ def cut_excerpt(
                     return Excerpt(file, count, ())
         remarks = ["it cannot be cut without decoding it"]
     chain = ["-vf", ",".join(filters)] if filters else []
+    before, after = clip.probe.pixel_format, stored_format(programs, clip.probe.pixel_format)
+    chain += ["-pix_fmt", after]
+    if after != before:
+        remarks.append(f"its pixel format {before} was converted to {after}")
     for suffix, codec in _LOSSLESS.items():
         file = target.with_suffix(suffix)
         if _convert(clip, programs, [*chain, *codec], frames, file):
@@ -89,6 +96,30 @@ def cut_excerpt(
         f"{clip.name} cannot be decoded frame by frame: check it with `ffmpeg -i FILE -f null -`, "
         "convert it to an intact clip with a constant frame rate, and use the result"
     )
+
+
+def stored_format(programs: Programs, pixel_format: str) -> str:
+    """Return the pixel format in which frames are stored, which all encoders accept.
+
+    Args:
+        programs: FFmpeg and ffprobe.
+        pixel_format: The pixel format of the clip.
+
+    Returns:
+        `yuv420p10le` if the pixel format has more than eight bits per sample, or `yuv420p`.
+    """
+    command = [str(programs.ffprobe.path), "-v", "error", "-show_pixel_formats", "-of", "json"]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False
+    )
+    known = json.loads(done.stdout or b"{}").get("pixel_formats", ())
+    depths = [
+        component["bit_depth"]
+        for found in known
+        if found["name"] == pixel_format
+        for component in found.get("components", ())
+    ]
+    return "yuv420p10le" if max(depths, default=_EIGHT_BITS) > _EIGHT_BITS else "yuv420p"
 
 
 def find_part(packets: PacketList, frame_rate: float, frames: int) -> tuple[float, int] | None:
@@ -113,15 +144,28 @@ def find_part(packets: PacketList, frame_rate: float, frames: int) -> tuple[floa
     keys = np.flatnonzero(flags & PacketList.IS_KEY)
     middle = (len(times_s) - frames) / 2
     for start in sorted(keys.tolist(), key=lambda key: abs(key - middle))[:_MOST_KEYS]:
-        for count in range(frames, max(frames - _MOST_FRAMES_LESS, 0), -1):
-            part = times_s[start : start + count]
-            if len(part) < count:
-                break
-            missing = np.ptp(part) * frame_rate - count + 1
-            is_shown = not (flags[start : start + count] & PacketList.IS_DISCARDED).any()
-            if part.min() >= part[0] and abs(missing) <= _SLACK_S * frame_rate and is_shown:
-                return float(part[0]), count
+        if len(times_s) - start < frames:
+            continue
+        count = _complete_frames(packets, frame_rate, start, frames)
+        if count:
+            return float(times_s[start]), count
     return None
+
+
+def _complete_frames(packets: PacketList, frame_rate: float, start: int, frames: int) -> int:
+    """Return the number of packets from one on among whose frames none is missing.
+
+    It is at most the number of frames asked for, and 0 if there is none that is only a few less.
+    """
+    times_s = np.array(packets.times_s)
+    flags = np.frombuffer(packets.flags, dtype=np.uint8)
+    for count in range(frames, max(frames - _MOST_FRAMES_LESS, 0), -1):
+        part = times_s[start : start + count]
+        missing = np.ptp(part) * frame_rate - count + 1
+        is_shown = not (flags[start : start + count] & PacketList.IS_DISCARDED).any()
+        if part.min() >= part[0] and abs(missing) <= _SLACK_S * frame_rate and is_shown:
+            return count
+    return 0
 
 
 def _conversions(clip: Clip, size: tuple[int, int]) -> tuple[list[str], list[str]]:
@@ -153,12 +197,20 @@ def _copy(clip: Clip, programs: Programs, part: tuple[float, int], frames: int, 
         ["-c", "copy", "-frames:v", str(count), "-avoid_negative_ts", "make_zero"],
         once,
     )
-    repeats = -(-frames // count) - 1 if frames > clip.probe.frames else 0
-    if not first or repeats < 1:
+    if not first or frames <= clip.probe.frames:
         if first:
             once.replace(file)
         return first
-    looped = _run(programs, ["-stream_loop", str(repeats)], once, ["-c", "copy"], file)
+    copies, rest = divmod(frames, count)
+    start = clip.packets.times_s.index(start_s)
+    total = copies * count + _complete_frames(clip.packets, clip.frame_rate, start, rest)
+    looped = _run(
+        programs,
+        ["-stream_loop", str(copies)],
+        once,
+        ["-c", "copy", "-frames:v", str(total)],
+        file,
+    )
     once.unlink()
     return looped
 
@@ -173,12 +225,11 @@ def _convert(
     """Decode a part of the clip and store it without loss, and return whether that succeeded."""
     loop = ["-stream_loop", "-1"] if frames > clip.probe.frames else []
     start_s = max((clip.probe.frames - frames) / 2, 0) / clip.frame_rate
-    depth = "yuv420p10le" if "10" in clip.probe.pixel_format else "yuv420p"
     return _run(
         programs,
         [*loop, "-ss", f"{start_s:.3f}", *_PROTOCOLS],
         clip.file,
-        ["-frames:v", str(frames), *options, "-pix_fmt", depth],
+        ["-frames:v", str(frames), *options],
         file,
     )
 

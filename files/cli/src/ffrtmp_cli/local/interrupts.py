@@ -10,14 +10,18 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def single_interrupt() -> Iterator[None]:
-    """Raise KeyboardInterrupt for the first signal that ends programs, and ignore all others."""
+    """Raise KeyboardInterrupt for the first signal that ends programs, and ignore all others.
+
+    Signals that are ignored already stay ignored, such as SIGHUP after `nohup`.
+    """
+    handled = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+    before = {number: signal.signal(number, interrupt) for number in handled}
     try:
         yield
     finally:

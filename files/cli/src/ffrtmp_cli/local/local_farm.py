@@ -57,7 +57,7 @@ class LocalFarm:
 
 @contextlib.contextmanager
 def running_farm(
-    folder: Path, cache: Path, programs: Programs, *, allow_builds: bool
+    folder: Path, cache: Path, programs: Programs, *, allow_builds: bool, lock: int
 ) -> Iterator[LocalFarm]:
     """Run a farm within the context. It continues the work in the directory, if there is any.
 
@@ -66,6 +66,7 @@ def running_farm(
         cache: The directory of the agent's caches.
         programs: The programs to measure with.
         allow_builds: Whether FFmpeg builds that the suite provides may run.
+        lock: The descriptor of the locked file, which the programs of the farm keep locked.
 
     Yields:
         The farm, whose node has registered.
@@ -89,19 +90,26 @@ def running_farm(
         )
         if energy_socket is not None:
             reader = ChildProcess(
-                "energy-reader", ["--config", str(files.energy_settings)], folder / "energy.log"
+                "energy-reader",
+                ["--config", str(files.energy_settings)],
+                folder / "energy.log",
+                lock,
             )
             _start(stack, reader, _END_MASTER_S)
         master_log = folder / "master.log"
         config = ["--config", str(files.master_settings)]
         ChildProcess(
-            "master", [*config, "migrate", "--credentials", str(files.credentials)], master_log
+            "master",
+            [*config, "migrate", "--credentials", str(files.credentials)],
+            master_log,
+            lock,
         ).run()
-        master = ChildProcess("master", [*config, "serve"], master_log)
+        master = ChildProcess("master", [*config, "serve"], master_log, lock)
         agent = ChildProcess(
             "agent",
             ["--config", str(files.agent_settings), "run", "--slot", "1"],
             folder / "agent.log",
+            lock,
         )
         # The agent ends first, because it returns its job to the master.
         _start(stack, master, _END_MASTER_S)
