@@ -134,7 +134,7 @@ def test_the_reason_why_jobs_wait_is_returned(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
 ) -> None:
     file = Path(suite["suite"])
-    file.write_text(file.read_text() + "precision: {interval: 0.05}\n")
+    file.write_text(file.read_text() + "precision: {interval: 0.05}\ncontrol: false\n")
     run_id = _run_id(run_module, farm, suite)
     node = {**farm.connection, "name": "worker1"}
     run_module(ffrtmp_node, **node, state="draining")

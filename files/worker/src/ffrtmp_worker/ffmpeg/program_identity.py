@@ -28,7 +28,7 @@ _LAUNCHERS = ("snap",)
 
 
 class _FileState(NamedTuple):
-    """What changes when a file is replaced or written."""
+    """Attributes of a file that change when it is replaced or written."""
 
     inode: int
     size_bytes: int
