@@ -50,14 +50,19 @@ class LocalUser:
         self.output = self.folder / "output"
 
     def start(self) -> subprocess.Popen[bytes]:
-        with self.log.open("wb") as log, self.output.open("wb") as output:
-            return subprocess.Popen(
-                [*self._prefix, _PROGRAM, "local", "suite.yml"],
-                cwd=self.folder,
-                env=self.environment,
-                stdout=output,
-                stderr=log,
-            )
+        # If the tests run in the background of a script, Ctrl-C is ignored, which programs inherit.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with self.log.open("wb") as log, self.output.open("wb") as output:
+                return subprocess.Popen(
+                    [*self._prefix, _PROGRAM, "local", "suite.yml"],
+                    cwd=self.folder,
+                    env=self.environment,
+                    stdout=output,
+                    stderr=log,
+                )
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     @property
     def environment(self) -> dict[str, str]:
