@@ -37,7 +37,7 @@ class CommandEntry:
 
     @property
     def is_on_host(self) -> bool:
-        """Whether the command measures this host, which takes long; it has tests of its own."""
+        """Return whether the command measures this host. Such commands have separate tests."""
         return self.path[1] in _HOST_COMMANDS
 
     @property

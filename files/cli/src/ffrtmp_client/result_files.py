@@ -51,7 +51,7 @@ class RunResults:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the run has jobs, and all of them have succeeded and have a result."""
+        """Return whether the run has jobs, and every job has succeeded and has a result."""
         total = runs.job_count(self.run)
         return total > 0 and self.run["counts"]["succeeded"] == total == len(self.results)
 

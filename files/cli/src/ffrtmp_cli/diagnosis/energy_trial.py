@@ -47,17 +47,17 @@ class ZoneUse(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_dead(self) -> bool:
-        """Whether the counter never advanced."""
+        """Return whether the counter did not advance in any phase."""
         return not any(self.watts)
 
     @property
     def is_package(self) -> bool:
-        """Whether this is the zone of a processor."""
+        """Return whether the zone covers a whole processor package."""
         return self.label.startswith("package-")
 
     @property
     def is_top(self) -> bool:
-        """Whether the zone is not part of another zone."""
+        """Return whether the zone has no parent zone."""
         return self.folder.count(":") == 1
 
 

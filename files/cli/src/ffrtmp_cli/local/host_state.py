@@ -23,7 +23,7 @@ _REASONS = {
     "on a faster disk",
     "short": "encodes took less than a second. Use a longer clip or slower settings",
 }
-"""What the reasons of verdicts mean on a computer of one user, and what to do."""
+"""Explanations and remedies for the reasons of verdicts on a personal computer."""
 
 
 def _zones(tree: Path) -> list[Path]:

@@ -34,7 +34,7 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_hybrid(self) -> bool:
-        """Whether the host has CPUs of different types."""
+        """Return whether the host has a hybrid CPU, with cores of different types."""
         return self.fast_cpus != self.host.online
 
     @property
