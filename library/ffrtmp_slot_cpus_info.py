@@ -83,7 +83,7 @@ slots:
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.ffrtmp import pinning
+from ansible.module_utils.ffrtmp import cpu_assignment
 from ansible.module_utils.ffrtmp.argument_spec import create_module
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -95,16 +95,16 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 }
 
 
-def divided(params: dict[str, Any]) -> list[pinning.Slot]:
+def divided(params: dict[str, Any]) -> list[cpu_assignment.Slot]:
     """Return the CPUs and memory nodes of each slot. Raises PinningError if the host lacks them."""
-    host = pinning.read_host(Path(params["tree"]))
+    host = cpu_assignment.read_host(Path(params["tree"]))
     if not params["physical"]:
-        return pinning.listed(host, params["slots"], params["cpus"], params["memory_nodes"])
+        return cpu_assignment.listed(host, params["slots"], params["cpus"], params["memory_nodes"])
     if params["cpus"] or params["memory_nodes"]:
-        raise pinning.PinningError(
+        raise cpu_assignment.PinningError(
             "with physical=true, the module assigns CPUs and memory nodes; they cannot be listed"
         )
-    return pinning.physical(host, params["slots"])
+    return cpu_assignment.physical(host, params["slots"])
 
 
 def main() -> None:
@@ -112,7 +112,7 @@ def main() -> None:
     module = create_module(ARGUMENT_SPEC)
     try:
         slots = divided(module.params)
-    except pinning.PinningError as error:
+    except cpu_assignment.PinningError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, slots=[slot._asdict() for slot in slots])
 

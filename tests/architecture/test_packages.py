@@ -18,17 +18,13 @@ from .sources import DISTRIBUTIONS, python_files
 _PARTICIPLE = re.compile(r"[a-z]+(?:ing|ed)$")
 # Module names that look like participles but are established nouns. CONTRIBUTING explains them.
 _ESTABLISHED = {
-    "encoder_speed",
     "event_feed",
-    "finding",
     "interleaving",
     "log_feed",
-    "pinning",
     "polling",
     "rate_limiting",
     "sampling",
     "throttling",
-    "wording",
     "write_coalescing",
 }
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
+from ansible.module_utils.ffrtmp.phrases import counted, listed
 from ansible.module_utils.ffrtmp.plan_text import plan_lines, waiting_refusal
-from ansible.module_utils.ffrtmp.wording import counted, listed
 
 
 def plan(**changed: Any) -> dict[str, Any]:

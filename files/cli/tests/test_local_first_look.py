@@ -1,7 +1,7 @@
 """Tests of the settings that a first look chooses for a clip and a computer."""
 
 import pytest
-from ffrtmp_cli.local.encoder_speed import KNOWN_ENCODERS, EncoderSpeed
+from ffrtmp_cli.local.encoder_speeds import KNOWN_ENCODERS, EncoderSpeed
 from ffrtmp_cli.local.first_look import REPEATS, is_too_slow, plan_first_look
 
 _X264, _SVTAV1 = KNOWN_ENCODERS[:2]

@@ -14,7 +14,7 @@ from ffrtmp_cli.errors import CommandError
 from ffrtmp_cli.local import disk_space
 from ffrtmp_cli.local.child_process import ChildProcess
 from ffrtmp_cli.local.disk_space import check_space, remove_old_sessions
-from ffrtmp_cli.local.encoder_speed import working_encoders
+from ffrtmp_cli.local.encoder_speeds import working_encoders
 from ffrtmp_cli.local.ffmpeg_programs import find_programs
 from ffrtmp_cli.local.host_state import (
     disturbance_remarks,

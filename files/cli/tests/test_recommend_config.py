@@ -9,7 +9,7 @@ import pytest
 from ffrtmp_cli.commands.recommend_config import Recommendation, command
 from ffrtmp_cli.errors import CommandError
 from ffrtmp_cli.recommendation.worker_settings import GIB
-from ffrtmp_client import pinning
+from ffrtmp_client import cpu_assignment
 from ruamel.yaml import YAML
 
 _ROOT = Path(__file__).parents[3]
@@ -130,8 +130,8 @@ def test_only_the_fast_cores_of_a_hybrid_host_are_used(tmp_path: Path) -> None:
     cpus = _recommend(tmp_path, "--slots", "2")["worker_slot_cpus"]
     assert cpus == ["0,2,4,6", "8,10,12,14"]
     # The deployment accepts the list.
-    host = pinning.read_host(tmp_path / "sys/devices/system")
-    assert len(pinning.listed(host, 2, cpus, [])) == 2
+    host = cpu_assignment.read_host(tmp_path / "sys/devices/system")
+    assert len(cpu_assignment.listed(host, 2, cpus, [])) == 2
 
 
 def test_the_fast_cores_of_an_arm_host_have_the_highest_capacity(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ The file `profiles.toml` contains the paths of certificates and tokens, but no s
     [profiles.prod]
     url = "https://master1:8080"
     ca_file = "/etc/ffmpeg-rtmp/pki/ca.pem"
-    token_file = "/home/alice/.config/ffmpeg-rtmp/tokens/prod"
+    token_file = "/etc/ffmpeg-rtmp/operator.token"
 """
 
 import json

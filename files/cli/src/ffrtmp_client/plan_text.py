@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .api import Json
+from .phrases import counted, listed
 from .progress import duration_text, omission_texts
-from .wording import counted, listed
 
 _MAX_SCENARIOS = 20
 _MAX_NODES = 20

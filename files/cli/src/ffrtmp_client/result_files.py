@@ -13,7 +13,7 @@ from . import legend, medians, rate_remarks, results, runs, table
 from .api import Json, Master
 from .errors import CorruptError, RefusedError
 from .folder import Folder
-from .wording import listed
+from .phrases import listed
 
 EXPORT_MAX_BYTES = 1024**3
 """Maximum size of an export, in bytes."""

@@ -12,7 +12,7 @@ from rich.table import Table
 from ffrtmp_cli.diagnosis import redaction
 from ffrtmp_cli.diagnosis.diagnosed_host import DiagnosedHost
 from ffrtmp_cli.diagnosis.diagnosis import CheckedPrograms, Diagnosis, diagnose
-from ffrtmp_cli.diagnosis.finding import Status
+from ffrtmp_cli.diagnosis.findings import Status
 from ffrtmp_cli.errors import CommandError
 from ffrtmp_cli.ffmpeg_origin import find_program
 from ffrtmp_cli.output import json_output, print_message

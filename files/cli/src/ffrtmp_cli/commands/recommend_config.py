@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 import msgspec
-from ffrtmp_client.pinning import PinningError
+from ffrtmp_client.cpu_assignment import PinningError
 from ffrtmp_worker.measure.host_files import HostFiles
 
 from ffrtmp_cli.errors import CommandError

@@ -7,9 +7,9 @@ import msgspec
 from ffrtmp_client import runs
 from ffrtmp_client.api import Master, file_sha256
 from ffrtmp_client.errors import ApiError
+from ffrtmp_client.phrases import counted
 from ffrtmp_client.plan_text import plan_lines
 from ffrtmp_client.suite_files import SuiteText, file_problems
-from ffrtmp_client.wording import counted
 from ffrtmp_shared.atomic_file import write_atomically
 
 from ffrtmp_cli.byte_text import byte_text

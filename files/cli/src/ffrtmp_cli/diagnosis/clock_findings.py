@@ -3,7 +3,7 @@
 from ffrtmp_worker.kernel_files import find_text
 
 from ffrtmp_cli.diagnosis.diagnosed_host import DiagnosedHost
-from ffrtmp_cli.diagnosis.finding import Finding, Status
+from ffrtmp_cli.diagnosis.findings import Finding, Status
 
 _SLOW_SOURCES = ("hpet", "acpi_pm", "jiffies", "refined-jiffies", "pit")
 """Sources that take a microsecond to read, or advance only with the timer interrupt."""

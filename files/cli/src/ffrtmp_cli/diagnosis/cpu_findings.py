@@ -8,7 +8,7 @@ from ffrtmp_worker.kernel_files import find_int, find_text
 from ffrtmp_worker.measure.environment import cpu_governor, cpu_turbo
 
 from ffrtmp_cli.diagnosis.diagnosed_host import DiagnosedHost
-from ffrtmp_cli.diagnosis.finding import Finding, Status
+from ffrtmp_cli.diagnosis.findings import Finding, Status
 
 _STEERING_DRIVERS = ("intel_pstate", "amd-pstate-epp")
 """Drivers with which the processor itself raises its frequency under load, also with the governor

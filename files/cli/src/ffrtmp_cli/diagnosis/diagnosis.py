@@ -14,7 +14,7 @@ from ffrtmp_cli.diagnosis.cpu_findings import check_cpu, check_throttling
 from ffrtmp_cli.diagnosis.diagnosed_host import DiagnosedHost
 from ffrtmp_cli.diagnosis.energy_findings import check_energy, check_gpu_energy
 from ffrtmp_cli.diagnosis.ffmpeg_findings import check_ffmpeg
-from ffrtmp_cli.diagnosis.finding import Finding, Status
+from ffrtmp_cli.diagnosis.findings import Finding, Status
 from ffrtmp_cli.diagnosis.load_findings import check_load
 from ffrtmp_cli.diagnosis.memory_findings import check_memory
 from ffrtmp_cli.diagnosis.power_findings import check_power

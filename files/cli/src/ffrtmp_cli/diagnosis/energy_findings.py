@@ -11,7 +11,7 @@ from ffrtmp_worker.kernel_files import KernelFileError, find_int, find_text
 
 from ffrtmp_cli.diagnosis.diagnosed_host import DiagnosedHost
 from ffrtmp_cli.diagnosis.energy_trial import EnergyTrial, list_folders, run_trial
-from ffrtmp_cli.diagnosis.finding import Finding, Status
+from ffrtmp_cli.diagnosis.findings import Finding, Status
 
 MIN_CPU_W, MAX_CPU_W = 0.1, 60.0
 """Plausible power of one more busy CPU (hardware thread), in watts.

@@ -10,7 +10,7 @@ from ffrtmp_worker.ffmpeg.build_info import UnusableFfmpegError
 from ffrtmp_worker.ffmpeg.encoder_check import check_encoder
 
 from ffrtmp_cli.diagnosis.diagnosed_host import DiagnosedHost
-from ffrtmp_cli.diagnosis.finding import Finding, Status
+from ffrtmp_cli.diagnosis.findings import Finding, Status
 from ffrtmp_cli.ffmpeg_origin import FfmpegOrigin, describe_ffmpeg, find_configuration, run_lines
 from ffrtmp_cli.local.ffmpeg_programs import has_libvmaf
 

@@ -13,7 +13,7 @@ from ffrtmp_worker.verdict import (
 )
 
 from ffrtmp_cli.diagnosis.diagnosed_host import DiagnosedHost
-from ffrtmp_cli.diagnosis.finding import Finding, Status
+from ffrtmp_cli.diagnosis.findings import Finding, Status
 
 WINDOW_S = 2.0
 """Time over which the load is measured, in seconds."""

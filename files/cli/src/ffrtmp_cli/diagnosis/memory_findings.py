@@ -5,7 +5,7 @@ from pathlib import Path
 from ffrtmp_worker.kernel_files import find_text
 
 from ffrtmp_cli.diagnosis.diagnosed_host import DiagnosedHost
-from ffrtmp_cli.diagnosis.finding import Finding, Status
+from ffrtmp_cli.diagnosis.findings import Finding, Status
 
 _BYTES_PER_KIB = 1024
 _GIB = 1024**3

@@ -5,7 +5,7 @@ from pathlib import Path
 from ffrtmp_worker.kernel_files import find_int, find_text
 
 from ffrtmp_cli.diagnosis.diagnosed_host import DiagnosedHost
-from ffrtmp_cli.diagnosis.finding import Finding, Status
+from ffrtmp_cli.diagnosis.findings import Finding, Status
 
 
 def check_power(host: DiagnosedHost) -> list[Finding]:

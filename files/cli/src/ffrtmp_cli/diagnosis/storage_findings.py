@@ -9,7 +9,7 @@ from pathlib import Path
 from ffrtmp_worker.kernel_files import find_int
 
 from ffrtmp_cli.diagnosis.diagnosed_host import DiagnosedHost
-from ffrtmp_cli.diagnosis.finding import Finding, Status
+from ffrtmp_cli.diagnosis.findings import Finding, Status
 
 MIN_FREE_BYTES = 1_073_741_824
 """Free space below which a worker starts no job (worker_min_free_bytes)."""

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from ffrtmp_cli.errors import CommandError
 from ffrtmp_cli.local.clip import Clip, file_digest, open_clip
-from ffrtmp_cli.local.encoder_speed import (
+from ffrtmp_cli.local.encoder_speeds import (
     EncoderSpeed,
     KnownEncoder,
     Sample,

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ffrtmp_cli.local.encoder_speed import EncoderSpeed
+from ffrtmp_cli.local.encoder_speeds import EncoderSpeed
 
 REPEATS = 6
 RATE_POINTS = 4

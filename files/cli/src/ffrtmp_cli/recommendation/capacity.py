@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import msgspec
-from ffrtmp_client.pinning import Host, read_host
+from ffrtmp_client.cpu_assignment import Host, read_host
 from ffrtmp_shared.unavailable import Unavailable
 from ffrtmp_worker.kernel_files import find_int, find_text
 from ffrtmp_worker.measure.environment import cpu_governor

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 import msgspec
-from ffrtmp_client.pinning import physical
+from ffrtmp_client.cpu_assignment import physical
 from ffrtmp_shared.comparison_threads import MAX_THREADS
 
 from ffrtmp_cli.recommendation.capacity import Capacity

@@ -237,6 +237,7 @@ def measurement_key(name: str, version: int, producer: Producer, *inputs: object
     return f"{name}-{hashlib.sha256(description).hexdigest()}"
 
 
+# msgspec requires that its hooks raise NotImplementedError for types that they do not support.
 def _encode_fraction(value: object) -> str:
     if isinstance(value, Fraction):
         return str(value)

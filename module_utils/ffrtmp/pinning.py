@@ -1,1 +1,0 @@
-../../files/cli/src/ffrtmp_client/pinning.py
