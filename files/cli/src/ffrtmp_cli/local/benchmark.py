@@ -301,17 +301,20 @@ def _all(programs: Programs) -> dict[str, Program]:
 
 def _programs_document(programs: Programs) -> bytes:
     """Return the origin and the configure line of each program, as JSON."""
-    document = {
-        role: {
-            "path": str(program.path),
-            "origin": program.origin,
-            "sha256": file_digest(program.path),
-            "configuration": configuration(program),
-            **({} if role == "ffprobe" else {"version": identify_build(program.path).version}),
-        }
-        for role, program in _all(programs).items()
-    }
+    document = {role: _program_values(role, program) for role, program in _all(programs).items()}
     return results.as_json(document)
+
+
+def _program_values(role: str, program: Program) -> dict[str, Any]:
+    values = {
+        "path": str(program.path),
+        "origin": program.origin,
+        "configuration": configuration(program),
+    }
+    if role == "ffprobe":
+        return {**values, "sha256": file_digest(program.path)}
+    build = identify_build(program.path)
+    return {**values, "sha256": build.sha256, "version": build.version}
 
 
 def _check_output(output: Path | None) -> None:
