@@ -127,6 +127,7 @@ def test_a_job_without_an_attempt_has_no_log(job: dict[str, Any], document: Docu
     assert (found["attempt"], found["text"]) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_followed_log_is_json_lines(agent: Agent, run: dict[str, Any], ffrtmp: Ffrtmp) -> None:
     """The log is quiet for longer than the timeout, and no line is lost or repeated."""
     claim = agent.claim()
@@ -156,6 +157,7 @@ def test_following_fails_at_once_without_a_master(ffrtmp: Ffrtmp, profile: Profi
     assert "did not answer" in outcome.err
 
 
+@pytest.mark.slow
 def test_following_reports_an_outage_and_ends_after_it(
     farm: Farm, agent: Agent, run: dict[str, Any], profile: Profile
 ) -> None:

@@ -180,6 +180,7 @@ def _packet_digests(file: Path) -> set[str]:
     }
 
 
+@pytest.mark.slow
 def test_the_suite_for_a_clip_is_valid(tmp_path: Path) -> None:
     file = make_clip(tmp_path / "my clip (1).mp4", size="160x90", frames=30)
     messages: list[str] = []

@@ -89,6 +89,7 @@ def test_an_unwritable_file_is_reported(run: dict[str, Any], ffrtmp: Ffrtmp) -> 
     assert "/absent/results.txt cannot be written" in outcome.err
 
 
+@pytest.mark.slow
 def test_a_backup_is_extended(
     farm: Farm, run: dict[str, Any], document: Document, tmp_path: Path
 ) -> None:
@@ -109,6 +110,7 @@ def test_a_backup_is_extended(
     assert second["written_runs"] < first["written_runs"] + second["unchanged_runs"]
 
 
+@pytest.mark.slow
 def test_a_backup_of_a_viewer_omits_what_it_may_not_read(
     run: dict[str, Any], document: Document, tmp_path: Path
 ) -> None:
@@ -118,6 +120,7 @@ def test_a_backup_of_a_viewer_omits_what_it_may_not_read(
     assert found["omitted"] == ["tokens.json", "audit.json"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_backup_is_continued(
     run: dict[str, Any],
     ffrtmp: Ffrtmp,
@@ -136,6 +139,7 @@ def test_an_interrupted_backup_is_continued(
     assert document("backup", str(directory))["written_runs"] >= 1
 
 
+@pytest.mark.slow
 def test_a_large_export_does_not_prevent_a_backup(
     run: dict[str, Any], ffrtmp: Ffrtmp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +152,7 @@ def test_a_large_export_does_not_prevent_a_backup(
     assert list((directory / "runs").glob(f"*-{run['id'][-8:]}/results.json"))
 
 
+@pytest.mark.slow
 def test_other_users_cannot_read_a_backup(
     run: dict[str, Any], document: Document, tmp_path: Path
 ) -> None:

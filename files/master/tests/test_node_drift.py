@@ -35,9 +35,11 @@ def measured(
     return found
 
 
-def run(harness: Any, speeds: Iterator[float], more: str = "", **options: Any) -> Any:
+def run(
+    harness: Any, speeds: Iterator[float], more: str = "", *, repeats: int = 2, **options: Any
+) -> Any:
     """Run a suite with control encodes of these speeds, and return the run when it has ended."""
-    created = harness.run(harness.suite(repeats=2, more=f"control: true\n{more}"))
+    created = harness.run(harness.suite(repeats=repeats, more=f"control: true\n{more}"))
     node = created["nodes"][0]
     while claim := harness.claim(node):
         is_control = claim["job"]["scenario"]["name"] == SCENARIO.name
@@ -76,7 +78,7 @@ def known(ready_harness: Any) -> Any:
     """A master whose node has had as many runs as are needed to judge the next one."""
     speeds = noisy(1)
     for _ in range(MIN_HISTORY):
-        run(ready_harness, speeds)
+        run(ready_harness, speeds, repeats=1)
     return ready_harness
 
 

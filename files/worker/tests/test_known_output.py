@@ -100,6 +100,7 @@ def test_a_differing_byte_is_measured_again(clip: Path, caching: Tools, tmp_path
     assert len(_entries(tmp_path, "quality")) == len(_entries(tmp_path, "decode")) == 2
 
 
+@pytest.mark.slow
 def test_a_different_source_is_measured_again(
     run: Callable[..., Measurement], clip: Path, caching: Tools, tmp_path: Path
 ) -> None:
@@ -120,6 +121,7 @@ class _OtherIdentity(ProgramIdentity):
         return "f" * 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["quality_ffmpeg", "ffprobe"])
 def test_values_of_another_program_are_not_used(
     run: Callable[..., Measurement], caching: Tools, program: str
@@ -134,6 +136,7 @@ def test_values_of_another_program_are_not_used(
     assert run(tools=other).cached_values == ALL
 
 
+@pytest.mark.slow
 def test_values_of_another_agent_are_not_used(
     run: Callable[..., Measurement], caching: Tools
 ) -> None:
@@ -141,6 +144,7 @@ def test_values_of_another_agent_are_not_used(
     assert run(tools=replace(caching, agent_version="0.1.1")).cached_values == ()
 
 
+@pytest.mark.slow
 def test_a_program_that_cannot_be_identified_measures_each_time(
     run: Callable[..., Measurement], caching: Tools, tmp_path: Path
 ) -> None:
@@ -153,6 +157,7 @@ def test_a_program_that_cannot_be_identified_measures_each_time(
     assert _entries(tmp_path, "probe") == []
 
 
+@pytest.mark.slow
 def test_a_program_that_is_replaced_during_the_measurement_stores_nothing(
     clip: Path, caching: Tools, tmp_path: Path
 ) -> None:
@@ -172,6 +177,7 @@ def test_a_program_that_is_replaced_during_the_measurement_stores_nothing(
     assert _entries(tmp_path, "quality") == []
 
 
+@pytest.mark.slow
 def test_the_ffmpeg_that_encodes_does_not_matter(
     run: Callable[..., Measurement], caching: Tools
 ) -> None:
@@ -180,6 +186,7 @@ def test_the_ffmpeg_that_encodes_does_not_matter(
     assert run(tools=replace(caching, ffmpeg_build=build)).cached_values == ALL
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_does_not_matter(
     run: Callable[..., Measurement], caching: Tools
 ) -> None:
@@ -187,6 +194,7 @@ def test_the_number_of_threads_does_not_matter(
     assert run(tools=replace(caching, vmaf_threads=2)).cached_values == ALL
 
 
+@pytest.mark.slow
 def test_another_model_is_not_mixed_up(
     run: Callable[..., Measurement], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +235,7 @@ def test_scores_that_the_suite_switches_off(
     assert _scores(tmp_path / "a2").equals(scores)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["neg", "psnr", "ssim", "xpsnr"])
 def test_one_score_that_the_suite_switches_off(
     run: Callable[..., Measurement], clip: Path, field: str
@@ -242,6 +251,7 @@ def test_one_score_that_the_suite_switches_off(
     assert missing == {"vmaf_neg" if field == "neg" else field}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["quality", "decode", "probe", "complexity"])
 def test_a_damaged_entry_is_measured_again_and_reported(
     run: Callable[..., Measurement], tmp_path: Path, name: str
@@ -271,6 +281,7 @@ def test_a_damaged_entry_is_measured_again_and_reported(
     assert (run().cached_values, run().cache_faults) == (ALL, ())
 
 
+@pytest.mark.slow
 def test_the_values_of_renditions_are_named(
     run: Callable[..., Measurement], clip: Path, tmp_path: Path
 ) -> None:
@@ -299,6 +310,7 @@ def test_the_values_of_renditions_are_named(
         assert (tmp_path / "a1" / f"{log.stem}-{name}{log.suffix}").exists()
 
 
+@pytest.mark.slow
 def test_a_full_cache_does_not_change_the_result(
     run: Callable[..., Measurement], caching: Tools, tmp_path: Path
 ) -> None:
