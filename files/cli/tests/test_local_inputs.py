@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -40,22 +41,24 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
         check_file(tmp_path / "empty.mp4")
 
 
-def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_refused() -> None:
     """The check runs as an ordinary user, because root can read every file."""
-    file = tmp_path / "secret.mp4"
-    file.write_bytes(b"content")
-    file.chmod(0o000)
     program = (
         "import os, sys; from pathlib import Path\n"
         "from ffrtmp_cli.local.clip import check_file\n"
         "os.setuid(65534) if os.getuid() == 0 else None\n"
         "check_file(Path(sys.argv[1]))"
     )
-    for folder in (tmp_path, *tmp_path.parents[:3]):
+    # Other users may not enter the folder of a test.
+    with tempfile.TemporaryDirectory(prefix="ffrtmp-test-") as name:
+        folder = Path(name)
         folder.chmod(0o755)
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(file)], capture_output=True, text=True, check=False
-    )
+        file = folder / "secret.mp4"
+        file.write_bytes(b"content")
+        file.chmod(0o000)
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(file)], capture_output=True, text=True, check=False
+        )
     assert "cannot be read: Permission denied. Change its permissions" in done.stderr
 
 
