@@ -67,6 +67,7 @@ def gpg(home: Path, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.slow
 def test_the_fingerprints_are_those_of_the_primary_keys(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
@@ -113,6 +114,7 @@ def test_a_key_is_downloaded_again_unless_it_has_the_fingerprint(
     assert render(download["ansible.builtin.get_url"]["force"], known) is is_downloaded
 
 
+@pytest.mark.slow
 def test_a_failed_download_names_the_url_and_the_alternatives(tmp_path: Path) -> None:
     """Run the task in check mode, in which it requests only the header of the key."""
     url = "https://127.0.0.1:1/gpg.key"

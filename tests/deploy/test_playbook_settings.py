@@ -94,6 +94,7 @@ def test_the_exporter_of_ffmpeg_gets_the_number_of_slots(root: Path, tmp_path: P
     assert config.load(file, FfmpegExporterSettings).slots == 3
 
 
+@pytest.mark.slow
 def test_renamed_and_removed_variables_have_different_remedies(probed: dict[str, Any]) -> None:
     assert not probed["w1"]["problem"]
     problem = " ".join(probed["w2"]["problem"].split())

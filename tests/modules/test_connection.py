@@ -40,6 +40,7 @@ def test_certificate_of_another_authority_is_refused(
     assert "Set ca_file" in answer["msg"]
 
 
+@pytest.mark.slow
 @own_farm
 def test_certificate_is_presented_to_a_master_that_requires_one(
     run_module: RunModule, farm: Farm

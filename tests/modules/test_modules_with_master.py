@@ -166,6 +166,7 @@ def test_the_reason_why_jobs_wait_is_returned(
     assert "no_node" not in {item["reason"] for item in found["run"]["pending"]}
 
 
+@pytest.mark.slow
 def test_another_reason_ends_the_wait(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
 ) -> None:
@@ -224,6 +225,7 @@ def test_waiting_ends_with_the_run_or_the_timeout(
     assert (done["rc"], done["changed"], done["run"]["state"]) == (0, False, "succeeded")
 
 
+@pytest.mark.slow
 def test_waiting_survives_a_restart_of_the_master(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
 ) -> None:
@@ -283,6 +285,7 @@ def test_failed_run_fails_the_task_with_an_explanation(
     assert ended["run"]["id"] == run_id
 
 
+@pytest.mark.slow
 def test_info_waits_for_a_change(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
 ) -> None:
@@ -475,6 +478,7 @@ def test_node_is_removed_once(run_module: RunModule, farm: Farm, agent: Agent) -
     assert "no node worker1 (known: none)" in unknown["msg"]
 
 
+@pytest.mark.slow
 def test_a_working_node_is_waited_for_and_not_removed(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
 ) -> None:

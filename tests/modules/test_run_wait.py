@@ -101,6 +101,7 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Wait:
     return run
 
 
+@pytest.mark.slow
 def test_memory_and_stack_do_not_grow_with_polls(
     wait: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,7 @@ def suggestions(words: str, **environ: str) -> list[str]:
     return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
 
 
+@pytest.mark.slow
 def test_nodes_and_runs_are_completed(
     profile: Profile, agent: Agent, document: Document, tmp_path: Path
 ) -> None:

@@ -20,6 +20,7 @@ def run(farm: Farm, document: Document, tmp_path: Any) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_job_and_a_scenario_of_a_farm_are_reproduced(
     run: dict[str, Any], document: Document
 ) -> None:

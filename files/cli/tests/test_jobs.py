@@ -87,6 +87,7 @@ def test_a_job_is_canceled_and_retried(job: dict[str, Any], document: Document) 
     assert retried["id"] != job["id"]
 
 
+@pytest.mark.slow
 def test_a_failure_is_shown_with_the_log(
     farm: Farm, run: dict[str, Any], document: Document, ffrtmp: Ffrtmp
 ) -> None:

@@ -82,6 +82,7 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_the_lock_is_held_until_the_child_processes_of_a_killed_one_have_ended(
     tmp_path: Path,
 ) -> None:
@@ -249,6 +250,7 @@ def test_a_signal_that_nohup_ignores_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.slow
 def test_the_failure_of_a_child_process_names_the_remedy(tmp_path: Path) -> None:
     lock = os.open(tmp_path, os.O_RDONLY)
     try:

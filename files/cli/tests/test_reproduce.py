@@ -162,6 +162,7 @@ def _agreements(document: Reproduction) -> dict[str, Agreement]:
     return {item.aspect: item.agreement for item in document.comparisons}
 
 
+@pytest.mark.slow
 def test_the_commands_of_a_result_write_the_same_bytes(
     folder: Path, results: tuple[Result, ...], clip: Path, ffmpeg: Path, tmp_path: Path
 ) -> None:

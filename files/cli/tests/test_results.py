@@ -39,6 +39,7 @@ def test_the_table_and_the_document_have_the_medians(
     assert (row["node"], row["encode"], row["n"], row["speed"]) == ("worker1", "x264", 2, 2.0)
 
 
+@pytest.mark.slow
 def test_results_are_exported(run: dict[str, Any], ffrtmp: Ffrtmp, tmp_path: Path) -> None:
     files = {}
     for file_format in ("csv", "json", "parquet", "table"):
@@ -53,12 +54,14 @@ def test_results_are_exported(run: dict[str, Any], ffrtmp: Ffrtmp, tmp_path: Pat
     assert b"Medians of 2 repeats" in files["table"]
 
 
+@pytest.mark.slow
 def test_an_export_and_a_document_need_a_file(run: dict[str, Any], ffrtmp: Ffrtmp) -> None:
     outcome = ffrtmp("results", run["id"], "--format", "csv", "--json")
     assert outcome.code == 2
     assert "--output" in json.loads(outcome.err)["detail"]
 
 
+@pytest.mark.slow
 def test_a_directory_has_the_results_and_their_digests(
     run: dict[str, Any], document: Document, ffrtmp: Ffrtmp, tmp_path: Path
 ) -> None:
@@ -74,6 +77,7 @@ def test_a_directory_has_the_results_and_their_digests(
     assert other.code == 0, other.err
 
 
+@pytest.mark.slow
 def test_a_directory_of_another_run_is_not_changed(
     run: dict[str, Any], ffrtmp: Ffrtmp, tmp_path: Path
 ) -> None:

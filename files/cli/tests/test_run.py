@@ -13,6 +13,7 @@ from .suite_file import write_suite
 pytestmark = pytest.mark.usefixtures("profile")
 
 
+@pytest.mark.slow
 def test_run_uploads_the_clip_and_prints_the_results(
     farm: Farm, ffrtmp: Ffrtmp, tmp_path: Path
 ) -> None:
@@ -40,6 +41,7 @@ def test_the_document_describes_the_run(farm: Farm, document: Document, tmp_path
     assert found["failures"] == []
 
 
+@pytest.mark.slow
 def test_failed_jobs_are_named_and_end_with_4(
     farm: Farm, document: Document, ffrtmp: Ffrtmp, tmp_path: Path
 ) -> None:

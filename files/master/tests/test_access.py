@@ -78,6 +78,7 @@ def filled(path: str) -> str:
     return path.format(**values, sha256=SHA)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("caller", CALLERS)
 def test_every_route_admits_exactly_the_allowed_roles(harness: Any, caller: str | None) -> None:
     for (method, path), allowed in ROUTES.items():

@@ -152,6 +152,7 @@ def test_a_backup_under_load_has_everything_acknowledged_before(
             assert send(client, "POST", "/v1/jobs", job)["state"] == "queued"
 
 
+@pytest.mark.slow
 @only("sqlite")
 def test_a_stopped_master_is_backed_up(migrated: Settings, tmp_path: Path) -> None:
     target = tmp_path / "copy.db"

@@ -147,6 +147,7 @@ def test_a_claim_seeks_on_postgresql(
     assert any(node.get("Index Name") == "ix_jobs_queued" for node in touching), touching
 
 
+@pytest.mark.slow
 @only("postgresql")
 def test_the_sets_of_queued_jobs_are_found_by_seeks_on_postgresql(
     crowded: Any, migrated: Settings, cluster: Cluster

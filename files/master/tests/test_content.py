@@ -271,6 +271,7 @@ def test_a_range_is_answered_with_that_part(
         assert answer.headers["content-length"] == str(end - first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "requested_range",
     ["bytes=0-1,5-6", "bytes=9-5", "bytes=-", "lines=1-2", "bytes=a-b", "bytes=1", ""],

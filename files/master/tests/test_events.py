@@ -151,6 +151,7 @@ def test_no_event_is_repeated_to_a_client_that_reconnects_in_a_later_epoch(
             assert [event.step for event in stream.read(1)] == [later]
 
 
+@pytest.mark.slow
 def test_events_are_filtered_by_job_and_by_run(master: Master) -> None:
     run = master.harness.run(master.harness.suite(rates=2))
     other = master.harness.submit()
@@ -224,6 +225,7 @@ def test_the_end_of_a_run_is_sent_to_a_client_that_resumes_after_its_last_transi
         assert (event.kind, event.place) == ("run", last.place)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("buffered", [1, 5000])
 def test_more_events_than_fit_into_a_page_and_the_buffer(
     master: Master, monkeypatch: pytest.MonkeyPatch, buffered: int
@@ -285,6 +287,7 @@ def test_a_transition_committed_late_is_not_missed(master: Master, migrated: Set
     assert received[1].data["job_id"] == second["id"]
 
 
+@pytest.mark.slow
 @only("postgresql")
 def test_transitions_of_another_master_are_sent(
     master: Master, migrated: Settings, clock: SetClock

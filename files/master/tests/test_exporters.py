@@ -38,6 +38,7 @@ from .exporter_api import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["results", "qoe"])
 def test_results_stay_available_during_an_hour_without_a_master(
     ready_harness: Any, kind: str

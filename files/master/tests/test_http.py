@@ -100,6 +100,7 @@ def test_discovery_omits_a_node_that_was_drained_and_stopped(harness: Any) -> No
     assert [group["labels"]["node"] for group in listed] == ["worker1", "worker2"]
 
 
+@pytest.mark.slow
 def test_readiness_needs_the_schema(harness: Any) -> None:
     assert harness.call(None, "GET", "/readyz").json()["status"] == "ready"
 

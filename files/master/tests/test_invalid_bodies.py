@@ -59,6 +59,7 @@ def test_a_body_that_is_not_valid_is_refused(harness: Any, body: bytes) -> None:
     assert tried >= 10
 
 
+@pytest.mark.slow
 def test_a_body_of_another_media_type_is_refused(harness: Any) -> None:
     for method, path in operations(harness):
         for media_type in _MEDIA_TYPES:

@@ -175,6 +175,7 @@ def master(migrated: Settings, clock: SetClock) -> Iterator[Master]:
         master.client.close()
 
 
+@pytest.mark.slow
 def test_a_log_is_followed_while_it_grows(master: Master) -> None:
     claim = master.harness.claim("worker1")
     put(master.harness, claim, "before\n")
@@ -189,6 +190,7 @@ def test_a_log_is_followed_while_it_grows(master: Master) -> None:
         assert list(lines) == ["last"]
 
 
+@pytest.mark.slow
 def test_many_followers_hold_no_transaction(master: Master) -> None:
     claim = master.harness.claim("worker1")
     put(master.harness, claim, "begin\n")
@@ -233,6 +235,7 @@ def test_follow_ends_when_the_master_stops(master: Master) -> None:
         assert list(parts) == []
 
 
+@pytest.mark.slow
 @only("postgresql")
 def test_a_log_is_followed_at_another_master(
     master: Master, migrated: Settings, clock: SetClock

@@ -59,6 +59,7 @@ def job_of_1000k(harness: Any, of_run: list[str]) -> str:
     return found[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("query", "status"),
     [

@@ -116,6 +116,7 @@ def test_a_loop_survives_a_failing_item_and_a_lost_dependency(
     wait_until(lambda: not farm.is_alerting(loop), "the loop recovers")
 
 
+@pytest.mark.slow
 @only("sqlite")
 @pytest.mark.parametrize("loop", ["clock"])
 def test_a_stalled_loop_that_leases_depend_on_makes_the_master_unready(
@@ -136,6 +137,7 @@ def test_a_stalled_loop_that_leases_depend_on_makes_the_master_unready(
     wait_until(lambda: status_and_text()[0] == 200, "the master is ready again")
 
 
+@pytest.mark.slow
 @only("sqlite")
 @pytest.mark.parametrize("loop", ["writer"])
 def test_the_writer_survives_a_failing_operation_and_a_locked_database(

@@ -87,6 +87,7 @@ def test_a_revoked_certificate_is_rejected(tls_master: MutualTlsMaster) -> None:
         assert client.nodes() == ()
 
 
+@pytest.mark.slow
 def test_a_new_list_and_a_new_certificate_are_used_without_a_restart(
     tls_master: MutualTlsMaster,
 ) -> None:

@@ -82,6 +82,7 @@ def known(ready_harness: Any) -> Any:
     return ready_harness
 
 
+@pytest.mark.slow
 def test_ten_equal_runs_mark_no_node(known: Any) -> None:
     speeds = noisy(2)
     found = [run(known, speeds) for _ in range(10)]
@@ -99,6 +100,7 @@ def test_a_run_counts_once_however_many_control_encodes_it_has(ready_harness: An
     assert suspicion(ready_harness) is not None
 
 
+@pytest.mark.slow
 def test_noise_that_is_common_to_the_control_encodes_of_a_run_marks_no_node(
     ready_harness: Any,
 ) -> None:
@@ -126,6 +128,7 @@ def test_a_node_that_becomes_15_percent_slower_is_marked_with_its_results(known:
     assert reason["detail"].startswith("control encodes of the node ran at 1.72 x real time")
 
 
+@pytest.mark.slow
 def test_a_drift_is_in_every_form_of_the_results(known: Any) -> None:
     slowed = run(known, iter([USUAL, USUAL * 1.2, USUAL * 1.2]))
     page = known.ok("viewer", "GET", "/v1/results?limit=1")
@@ -141,6 +144,7 @@ def test_a_drift_is_in_every_form_of_the_results(known: Any) -> None:
     assert drift["low"] < USUAL < drift["high"] < drift["last_speed"]
 
 
+@pytest.mark.slow
 def test_a_single_unusual_control_encode_marks_no_node(known: Any) -> None:
     first = run(known, iter([USUAL / 1.3, USUAL]))
     assert controls_of(known, first) == 2
@@ -154,6 +158,7 @@ def test_a_single_unusual_control_encode_marks_no_node(known: Any) -> None:
     }
 
 
+@pytest.mark.slow
 def test_an_invalid_result_stays_invalid(known: Any) -> None:
     created = known.run(known.suite(more="control: true\n"))
     verdicts = {SCENARIO.name: "valid"}
@@ -167,6 +172,7 @@ def test_an_invalid_result_stays_invalid(known: Any) -> None:
     assert ("invalid", ["node-drift"]) in reasons_of(known, created)
 
 
+@pytest.mark.slow
 def test_a_suspicion_lasts_until_a_control_encode_is_usual(known: Any) -> None:
     slowed = run(known, iter([USUAL / 1.2] * 2))
     assert controls_of(known, slowed) == 2, "the first control encode is confirmed by the last"
@@ -182,6 +188,7 @@ def test_a_suspicion_lasts_until_a_control_encode_is_usual(known: Any) -> None:
     assert {state for state, _ in reasons_of(known, slowed)} == {"degraded"}
 
 
+@pytest.mark.slow
 def test_health_shows_suspect_nodes(known: Any) -> None:
     def value() -> float | None:
         health = FarmHealth()
@@ -197,6 +204,7 @@ def test_health_shows_suspect_nodes(known: Any) -> None:
     assert value() == 1
 
 
+@pytest.mark.slow
 def test_another_ffmpeg_begins_another_history(known: Any) -> None:
     run(known, iter([USUAL / 1.2] * 2))
     assert suspicion(known) is not None
@@ -206,6 +214,7 @@ def test_another_ffmpeg_begins_another_history(known: Any) -> None:
     assert suspicion(known) is not None
 
 
+@pytest.mark.slow
 def test_a_node_that_is_registered_again_has_no_history(known: Any) -> None:
     known.ok("admin", "DELETE", "/v1/nodes/worker1")
     known.clock.advance(60)
@@ -215,6 +224,7 @@ def test_a_node_that_is_registered_again_has_no_history(known: Any) -> None:
     assert {state for state, _ in reasons_of(known, slowed)} == {"valid"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"verdict": "invalid"}, {"use": NODE_SHARED}])
 def test_control_encodes_that_do_not_describe_the_node_are_not_judged(
     known: Any, change: dict[str, str]
@@ -223,6 +233,7 @@ def test_control_encodes_that_do_not_describe_the_node_are_not_judged(
     assert suspicion(known) is None
 
 
+@pytest.mark.slow
 def test_a_result_that_is_repeated_counts_once(known: Any) -> None:
     known.run(known.suite(more="control: true\n"))
     claim = known.claim("worker1")
@@ -232,6 +243,7 @@ def test_a_result_that_is_repeated_counts_once(known: Any) -> None:
     assert suspicion(known) is None
 
 
+@pytest.mark.slow
 def test_nodes_have_separate_histories(known: Any) -> None:
     known.register("worker2")
     text = known.suite(repeats=2, placement="{node: worker2}", more="control: true\n")

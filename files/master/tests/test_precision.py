@@ -126,6 +126,7 @@ def test_a_maximum_too_low_for_an_interval_is_reached(ready_harness: Any) -> Non
     assert [(median["n"], median["state"]) for median in report["medians"]] == [(3, "few_repeats")]
 
 
+@pytest.mark.slow
 def test_the_order_of_later_repeats_depends_on_the_seed(ready_harness: Any) -> None:
     def order() -> list[list[str]]:
         ready_harness.run(ready_harness.suite(rates=6, repeats=8, more=_PRECISE))
@@ -275,6 +276,7 @@ def test_a_restarted_master_continues_the_repeats(ready_harness: Any) -> None:
         assert harness.run_now(run["id"])["counts"]["queued"] == 5
 
 
+@pytest.mark.slow
 @only("postgresql")
 def test_concurrent_maintenance_of_two_masters_queues_no_job_twice(ready_harness: Any) -> None:
     with ready_harness.restarted() as other, ThreadPoolExecutor(2) as pool:

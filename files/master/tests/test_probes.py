@@ -186,6 +186,7 @@ def test_an_exporter_reports_its_release_the_age_of_its_data_and_its_certificate
     assert 0 < outcome.duration_s < _QUICK.timeout_s
 
 
+@pytest.mark.slow
 def test_a_renewed_certificate_is_seen_by_the_next_probe(site: Site) -> None:
     soon = datetime.now(UTC).replace(microsecond=0) + timedelta(days=5)
     site.renew(not_after=soon)
@@ -304,6 +305,7 @@ def test_a_response_that_arrives_in_drips_has_a_deadline(site: Site) -> None:
 # --- schedule ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_hanging_components_do_not_delay_the_others(site: Site) -> None:
     """More components hang than probes may run at the same time, with a deadline of a minute."""
     timing = ProbeTiming(interval_s=0.05, timeout_s=1.0)
@@ -320,6 +322,7 @@ def test_hanging_components_do_not_delay_the_others(site: Site) -> None:
     assert took_s < 2.5
 
 
+@pytest.mark.slow
 def test_a_component_that_is_removed_is_forgotten(site: Site) -> None:
     with running_exporter(site) as server, listening() as silent:
         good, hanging = exporter_at(server.port), exporter_at(silent)

@@ -72,6 +72,7 @@ def wait_for_readiness(harness: MasterHarness, status: int) -> str:
     return wait_until(text, f"/readyz answers {status}")
 
 
+@pytest.mark.slow
 def test_a_master_with_a_read_only_database_is_not_ready(
     ready_harness: MasterHarness, read_only: Any
 ) -> None:

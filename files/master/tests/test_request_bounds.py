@@ -202,6 +202,7 @@ def test_a_suite_that_breaks_the_yaml_parser_is_refused(ready_harness: Any, more
     assert answer.json()["errors"][0].startswith("line ")
 
 
+@pytest.mark.slow
 def test_a_suite_of_too_many_scenarios_is_refused_before_expansion() -> None:
     points = "".join(f"  - {{bitrate_kbps: {n}}}\n" for n in range(1, 1001))
     encodes = "".join(f"  - {{name: e{n}, encoder: libx264}}\n" for n in range(1000))

@@ -97,6 +97,7 @@ def test_too_many_requests_are_refused_with_retry_after(
         assert 429 in seen
 
 
+@pytest.mark.slow
 def test_unknown_tokens_are_limited_and_valid_ones_are_not(migrated: Settings) -> None:
     with limited(migrated, failed_logins_per_minute_max=3) as harness:
 
@@ -146,6 +147,7 @@ def test_unknown_tokens_cost_few_queries(migrated: Settings) -> None:
         assert queries <= 3 + 1
 
 
+@pytest.mark.slow
 def test_all_agents_reconnect_through_a_load_balancer(migrated: Settings) -> None:
     """After the start of a master, no token is cached, and all agents have the same address."""
     agents = [

@@ -43,6 +43,7 @@ def cancel_many(harness: MasterHarness, count: int = CANCELED) -> None:
         harness.ok("submitter", "POST", f"/v1/jobs/{job['id']}/cancel")
 
 
+@pytest.mark.slow
 @only("sqlite")
 def test_canceled_jobs_do_not_add_to_the_cost_of_a_claim(
     ready_harness: MasterHarness, migrated: Settings, clock: SetClock

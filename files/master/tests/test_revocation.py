@@ -96,6 +96,7 @@ def test_a_quiet_stream_of_events_ends(site: Site) -> None:
         assert time.monotonic() - start_s < _LIMIT_S
 
 
+@pytest.mark.slow
 def test_a_followed_log_ends_although_it_grows(site: Site) -> None:
     harness = site.harness
     job = harness.submit()
@@ -129,6 +130,7 @@ def test_a_followed_log_ends_although_it_grows(site: Site) -> None:
         traffic.join()
 
 
+@pytest.mark.slow
 def test_a_download_is_cut_off(site: Site) -> None:
     content = bytes(_SOURCE_BYTES)
     sha256 = hashlib.sha256(content).hexdigest()
@@ -149,6 +151,7 @@ def test_a_download_is_cut_off(site: Site) -> None:
     assert received < _SOURCE_BYTES
 
 
+@pytest.mark.slow
 def test_an_upload_is_refused(site: Site) -> None:
     revoked = threading.Event()
 

@@ -158,6 +158,7 @@ def worker(master: MasterProcess, tmp_path: Path) -> Worker:
 _NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 
 
+@pytest.mark.slow
 def test_samples_are_imported_with_their_timestamps(
     master: MasterProcess,
     victoria: Victoria,
@@ -195,6 +196,7 @@ def test_samples_are_imported_with_their_timestamps(
     assert victoria.samples("ffrtmp_sample_power_watts") == []
 
 
+@pytest.mark.slow
 def test_no_series_is_lost_during_outages(
     master: MasterProcess,
     victoria: Victoria,
@@ -280,6 +282,7 @@ def metrics_of(pushed: bytes) -> dict[str, float]:
     }
 
 
+@pytest.mark.slow
 def test_the_import_survives_a_failing_result_and_a_stopped_server(
     master: MasterProcess, worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -185,6 +185,7 @@ def test_a_parked_claim_is_woken_immediately(prepared: Process, parts: Any) -> N
         assert woken - start < 1.5
 
 
+@pytest.mark.slow
 def test_a_disconnected_client_gets_no_job(prepared: Process, parts: Any) -> None:
     text, register = parts
     register("worker1")
@@ -207,6 +208,7 @@ def test_a_disconnected_client_gets_no_job(prepared: Process, parts: Any) -> Non
         assert operator.run(run.id).counts["queued"] == 1
 
 
+@pytest.mark.slow
 def test_parked_claims_do_not_delay_a_stop(prepared: Process, parts: Any) -> None:
     _, register = parts
     register("worker1")
@@ -237,6 +239,7 @@ def test_another_ca_is_refused_with_a_helpful_message(master: Process, tmp_path:
         client.nodes()
 
 
+@pytest.mark.slow
 def test_kill_9_under_load_loses_nothing_that_was_acknowledged(
     prepared: Process, parts: Any, make_measurement: Any
 ) -> None:
@@ -278,6 +281,7 @@ def test_kill_9_under_load_loses_nothing_that_was_acknowledged(
     assert len(states) == 900
 
 
+@pytest.mark.slow
 def test_serve_refuses_an_old_schema(tmp_path: Path, settings: Settings) -> None:
     process = Process(tmp_path, settings)
     ended = subprocess.run(
@@ -293,6 +297,7 @@ def test_serve_refuses_an_old_schema(tmp_path: Path, settings: Settings) -> None
     assert "run ffrtmp-master migrate first" in ended.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [("results", "ffrtmp_exporter_source_up 1.0"), ("health", "ffrtmp_master_ready 1.0")],

@@ -226,6 +226,7 @@ def test_a_connection_closed_by_the_server_is_reopened(
     assert count(migrated) == 2
 
 
+@pytest.mark.slow
 @only("sqlite")
 def test_a_writing_process_does_not_block_the_event_loop(
     migrated: Settings, caplog: pytest.LogCaptureFixture

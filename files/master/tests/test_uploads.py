@@ -112,6 +112,7 @@ def test_an_artifact_of_a_dead_or_foreign_attempt_is_refused(ready_harness: Any)
     assert put_log(ready_harness, alive).is_success
 
 
+@pytest.mark.slow
 def test_an_artifact_that_is_too_large_is_refused(ready_harness: Any) -> None:
     ready_harness.run()
     claim = ready_harness.claim("worker1")

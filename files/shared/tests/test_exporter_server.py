@@ -385,6 +385,7 @@ _PIECES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.property
 @settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -57,6 +57,7 @@ def test_idle_cpus_are_not_the_bottleneck(monkeypatch: pytest.MonkeyPatch) -> No
     assert detector.limit([_member()]) == "unknown: the CPUs were not busy"
 
 
+@pytest.mark.slow
 def test_busy_cpus_are_the_bottleneck() -> None:
     detector = BottleneckDetector(Nvml())
     code = "import time\nend = time.monotonic() + 1.5\nwhile time.monotonic() < end: pass"

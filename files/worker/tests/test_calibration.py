@@ -49,6 +49,7 @@ def test_xpsnr_is_used_exactly_where_it_is_correct(
         assert f"for {width}x180 with 10 bits: identical pictures have" in found["xpsnr"]
 
 
+@pytest.mark.slow
 def test_a_wrong_metric_of_a_job_is_unavailable(ffmpeg: Path, tools: Tools, tmp_path: Path) -> None:
     """The width 330 is that of no common source, but XPSNR fails as it does at 854."""
     clip = tmp_path / "clip.mp4"

@@ -213,6 +213,7 @@ def test_decoding_counts_every_frame(each_ffmpeg: Path, clip: Path, tmp_path: Pa
     assert "frame=40" in _run(argv, tmp_path).stdout.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", TWO_PASSES, ids=lambda settings: settings.encoder)
 def test_a_second_pass_reads_the_statistics_of_the_first(
     settings: EncodeSettings, each_ffmpeg: Path, clip: Path, ffprobe: Path, tmp_path: Path

@@ -257,6 +257,7 @@ def reader(tmp_path: Path, cap: Powercap) -> Iterator[Reader]:
         made.end(signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_restarted_reader_continues_its_counts(reader: Reader, cap: Powercap) -> None:
     assert reader.start().zones["package-0"].joules == 0.0
     cap.use("intel-rapl:0", 6_000_000)
@@ -338,6 +339,7 @@ def _send_zones_without_rights(tree: Path, answer: Connection) -> None:
 # --- the meter -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_gross_idle_and_net_energy_of_an_encode(
     reader: Reader, cap: Powercap, clip: Path, tools: Tools, tmp_path: Path
 ) -> None:

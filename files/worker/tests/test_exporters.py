@@ -450,6 +450,7 @@ def test_an_invalid_settings_file_is_a_single_line(
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "socket_setting", "expected"),
     [

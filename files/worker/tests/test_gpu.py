@@ -271,6 +271,7 @@ def consuming_energy(driver: Driver) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_gpu_energy_is_in_the_result_of_an_encode(
     driver: Driver, clip: Path, tools: Tools, tmp_path: Path
 ) -> None:

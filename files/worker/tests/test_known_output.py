@@ -56,6 +56,7 @@ def _scores(folder: Path) -> pyarrow.Table:
     return pyarrow.parquet.read_table(folder / "scores.parquet")
 
 
+@pytest.mark.slow
 def test_a_repeat_with_equal_bytes_is_not_measured_again(
     run: Callable[..., Measurement], tmp_path: Path
 ) -> None:
@@ -78,6 +79,7 @@ def test_a_repeat_with_equal_bytes_is_not_measured_again(
     assert msgspec.json.decode(msgspec.json.encode(second), type=Measurement) == second
 
 
+@pytest.mark.slow
 def test_a_differing_byte_is_measured_again(clip: Path, caching: Tools, tmp_path: Path) -> None:
     tried = attempt(scenario(clip), clip, tmp_path / "a", caching)
     source = prepare_source(tried)
@@ -206,6 +208,7 @@ def test_another_model_is_not_mixed_up(
     assert measured.quality.vmaf_model == "vmaf_4k_v0.6.1"
 
 
+@pytest.mark.slow
 def test_scores_that_the_suite_switches_off(
     run: Callable[..., Measurement], clip: Path, tmp_path: Path
 ) -> None:

@@ -50,6 +50,7 @@ def _ladder(clip: Path, *, together: bool, **settings: object) -> Scenario:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("together", [True, False])
 def test_each_rendition_is_checked_and_compared(
     clip: Path, tools: Tools, tmp_path: Path, *, together: bool

@@ -127,6 +127,7 @@ def test_without_a_log_nothing_is_sent(
     assert master.bodies("/log") == []
 
 
+@pytest.mark.slow
 def test_an_unresponsive_master_does_not_delay_the_attempt(
     master: ApiServer, claim: Claim, connect: Callable[[], MasterClient], tmp_path: Path
 ) -> None:

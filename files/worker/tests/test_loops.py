@@ -241,6 +241,7 @@ def test_every_loop_of_an_agent_is_tested() -> None:
     assert {*CASES, "claims"} >= AGENT_LOOPS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loop", CASES)
 def test_a_loop_survives_a_stopped_dependency(rig: Rig, loop: str) -> None:
     with CASES[loop](rig):
@@ -277,6 +278,7 @@ def agent_settings(master: ApiServer, tools: Tools, tmp_path: Path) -> AgentSett
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error", [TypeError("must be real number, not NoneType"), RecursionError(), KeyError("vmaf")]
 )

@@ -66,6 +66,7 @@ def _threads_of_libvmaf(folder: Path) -> int:
     return int(threads)
 
 
+@pytest.mark.slow
 def test_only_an_exclusive_job_uses_all_cpus_for_the_comparison(
     clip: Path, tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,7 @@ def test_the_deadline_ends_an_encode(ffmpeg: Path, tmp_path: Path) -> None:
     assert 0.5 < outcome.wall_s < 4
 
 
+@pytest.mark.slow
 def test_a_group_that_ignores_sigint_and_sigterm_is_killed(tmp_path: Path) -> None:
     script = "trap '' INT TERM; sleep 600 & echo $! > child; while :; do sleep 0.1; done"
     started = time.monotonic()

@@ -74,6 +74,7 @@ def test_a_clip_against_itself(ffmpeg: Path, ffprobe: Path, clip: Path, tmp_path
     assert (found.pairs, found.vmaf_model) == (40, "vmaf_v0.6.1")
 
 
+@pytest.mark.slow
 def test_pooling_agrees_with_libvmaf_and_order_matters(
     ffmpeg: Path, ffprobe: Path, clip: Path, worse: Path, tmp_path: Path
 ) -> None:
@@ -290,6 +291,7 @@ def test_values_equal_those_of_libvmaf(
     assert 0.5 < found.ssim_libvmaf_mean < 1
 
 
+@pytest.mark.slow
 def test_rounded_timestamps_of_matroska_pair_the_right_frames(
     ffmpeg: Path, ffprobe: Path, clip: Path, worse: Path, tmp_path: Path
 ) -> None:
@@ -349,6 +351,7 @@ def test_a_smaller_output_is_scaled_to_the_size_of_the_source(
     assert found.vmaf_mean < 90
 
 
+@pytest.mark.slow
 def test_2160_lines_use_the_4k_model(ffmpeg: Path, ffprobe: Path, tmp_path: Path) -> None:
     large = tmp_path / "large.mp4"
     picture = ["-f", "lavfi", "-i", "testsrc2=size=3840x2160:rate=25:duration=0.12"]

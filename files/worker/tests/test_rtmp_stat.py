@@ -136,6 +136,7 @@ def _watched(page: StatPage, duration_s: float = 1.6) -> ServerMeasurement:
     return watch.summarize()
 
 
+@pytest.mark.slow
 def test_an_unknown_stream_is_unavailable(server: Server) -> None:
     assert "never listed any bytes" in _reason(_watched(server.stat))
 
@@ -178,6 +179,7 @@ class _EndlessPage(BaseHTTPRequestHandler):
         return
 
 
+@pytest.mark.slow
 def test_an_endless_page_does_not_delay_the_attempt(server: Server) -> None:
     with HTTPServer(("127.0.0.1", 0), _EndlessPage) as endless:
         thread = threading.Thread(target=endless.handle_request)

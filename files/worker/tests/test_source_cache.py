@@ -167,6 +167,7 @@ def test_a_synthetic_clip_is_generated_once_and_again_if_damaged(
     assert _sha256((folder / "third.mov").read_bytes()) == digest
 
 
+@pytest.mark.slow
 def test_a_stop_ends_the_generation_of_a_clip(tools: Tools, folder: Path) -> None:
     synthetic = SyntheticSource(
         content="noise", width=1920, height=1080, frame_rate="60", duration_s=600.0

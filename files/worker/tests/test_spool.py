@@ -82,6 +82,7 @@ def test_artifacts_are_sent_before_their_report_and_reports_in_order(
     assert spool.pending() == []
 
 
+@pytest.mark.slow
 def test_temporary_errors_are_retried(
     master: ApiServer, client: MasterClient, tmp_path: Path
 ) -> None:
@@ -248,6 +249,7 @@ def test_an_artifact_that_cannot_be_copied_is_omitted(
     assert "No such file" in stored.measurement.omitted_artifacts[0].reason
 
 
+@pytest.mark.slow
 def test_a_report_with_server_errors_moves_behind_the_others(
     master: ApiServer, client: MasterClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -266,6 +268,7 @@ def test_a_report_with_server_errors_moves_behind_the_others(
     assert (len(_results(master)), spool.pending(), spool.rejected()) == (4, [], [])
 
 
+@pytest.mark.slow
 def test_an_artifact_with_server_errors_does_not_hold_back_the_result(
     master: ApiServer, client: MasterClient, tmp_path: Path
 ) -> None:

@@ -219,6 +219,7 @@ def test_unsuitable_scenarios_and_nodes_fail_before_the_fetch(
     assert list((tmp_path / "a").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_warm_up_is_not_measured(clip: Path, tools: Tools, tmp_path: Path) -> None:
     folder = tmp_path / "a"
     spec = msgspec.structs.replace(scenario(clip, preset="veryslow"), warm_up_s=0.2)
@@ -256,6 +257,7 @@ def test_an_encode_slower_than_allowed(clip: Path, tools: Tools, tmp_path: Path)
     assert error.failure_class is FailureClass.DEADLINE_EXCEEDED
 
 
+@pytest.mark.slow
 def test_a_stop_reaches_ffmpeg_within_seconds(
     long_clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
@@ -273,6 +275,7 @@ def test_a_stop_reaches_ffmpeg_within_seconds(
     assert _encoders_in(tmp_path / "a") == []
 
 
+@pytest.mark.slow
 def test_an_ffmpeg_killed_by_another_process(long_clip: Path, tools: Tools, tmp_path: Path) -> None:
 
     def kill() -> None:
@@ -286,6 +289,7 @@ def test_an_ffmpeg_killed_by_another_process(long_clip: Path, tools: Tools, tmp_
     assert error.failure_class is FailureClass.KILLED
 
 
+@pytest.mark.slow
 def test_an_ffmpeg_killed_at_the_slots_memory_limit(
     long_clip: Path, tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -174,6 +174,7 @@ def test_a_verdict_contains_reasons_of_both_severities(measured: Measurement) ->
 # --- observation of the host ---------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_load_of_other_processes_is_detected(clip: Path, tools: Tools, tmp_path: Path) -> None:
     slow = scenario(clip, encoder="libx264", preset="slower", threads=1)
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as hog:

@@ -101,6 +101,7 @@ def test_usual_curves_are_reached_within_half_a_point(
     assert isinstance(end, Found)
 
 
+@pytest.mark.slow
 @pytest.mark.property
 @budget(100)
 @given(targets, tolerances, scales, curves, st.randoms(use_true_random=False))
