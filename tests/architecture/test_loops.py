@@ -128,6 +128,7 @@ def _found_in_distributions(root: Path) -> list[Finding]:
     return found
 
 
+@pytest.mark.slow
 def test_every_loop_is_run_by_the_runner(root: Path) -> None:
     odd = [found for found in _found_in_distributions(root) if found.place not in EXCEPTIONS]
     assert odd == [], "use ffrtmp_shared.loop_runner, or add the place to EXCEPTIONS with a reason"

@@ -103,6 +103,7 @@ def test_renamed_and_removed_variables_have_different_remedies(probed: dict[str,
     assert "worker_progress_group" not in problem
 
 
+@pytest.mark.slow
 def test_all_agents_may_have_the_same_address(probed: dict[str, Any]) -> None:
     """121 agents use up to five connections each; 128 connections are left for others."""
     assert int(probed["b1"]["load_balancer"]) == 5 * 121 + 128

@@ -369,6 +369,7 @@ def _stored(farm: Farm) -> list[Path]:
     return [path for path in (farm.folder / "artifacts").rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 @own_farm
 def test_the_rest_is_fetched_if_the_master_has_removed_an_artifact(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any], tmp_path: Path
@@ -409,6 +410,7 @@ def test_the_rest_is_fetched_if_the_master_has_removed_an_artifact(
     assert not (dest / "missing.json").exists()
 
 
+@pytest.mark.slow
 @own_farm
 def test_the_rest_is_fetched_before_a_damaged_artifact_fails_the_task(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any], tmp_path: Path
@@ -431,6 +433,7 @@ def test_the_rest_is_fetched_before_a_damaged_artifact_fails_the_task(
     assert [path.read_bytes() for path in dest.rglob("ffmpeg.log")] == [b"another log\n"]
 
 
+@pytest.mark.slow
 @own_farm
 def test_damaged_artifact_fails_the_task(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any], tmp_path: Path

@@ -26,6 +26,7 @@ def cpu_s(*arguments: str) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [(), ("run",), ("results",), ("suite", "plan"), ("nodes",)])
 def test_help_takes_little_cpu_time(arguments: tuple[str, ...]) -> None:
     """The least of some measurements counts, because other tests run at the same time."""
@@ -67,6 +68,7 @@ def test_no_option_takes_a_secret() -> None:
     assert not names & {"--token", "--password", "--secret"}
 
 
+@pytest.mark.slow
 def test_errors_are_problem_documents_with_json(profile: Profile, ffrtmp: Ffrtmp) -> None:
     unknown = ffrtmp("jobs", "show", "00000000-0000-7000-8000-000000000000", "--json")
     assert (unknown.code, unknown.out) == (3, "")

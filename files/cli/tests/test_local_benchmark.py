@@ -76,6 +76,7 @@ class _FarmReachedError(Exception):
     """The farm would be started now."""
 
 
+@pytest.mark.slow
 def test_the_results_of_an_interrupted_run_can_be_completed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -182,6 +182,7 @@ def test_the_commands_of_a_result_write_the_same_bytes(
     assert _sha256(work / "output.mp4") == result.measurement.output.sha256
 
 
+@pytest.mark.slow
 def test_the_document_contains_build_and_source(
     folder: Path, clip: Path, ffmpeg: Path, other_ffmpeg: Path
 ) -> None:
@@ -199,6 +200,7 @@ def test_the_document_contains_build_and_source(
     assert other.ffmpeg.sha256 == same.ffmpeg.sha256
 
 
+@pytest.mark.slow
 def test_the_same_build_agrees(folder: Path, clip: Path, ffmpeg: Path) -> None:
     done = _invoke(
         *("clip/x264/crf30", "--results", folder, "--check", "--source", clip),
@@ -224,6 +226,7 @@ def test_the_source_in_the_current_directory_is_used(
     assert _agreements(_document(_invoke(*arguments)))["bytes"] is Agreement.AGREES
 
 
+@pytest.mark.slow
 def test_another_build_disagrees_with_the_reason(
     folder: Path, clip: Path, ffmpeg: Path, other_ffmpeg: Path
 ) -> None:

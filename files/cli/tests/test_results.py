@@ -27,6 +27,7 @@ def run(farm: Farm, document: Document, tmp_path: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_the_table_and_the_document_have_the_medians(
     run: dict[str, Any], ffrtmp: Ffrtmp, document: Document
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_directory_of_another_run_is_not_changed(
     assert "choose another directory" in outcome.err
 
 
+@pytest.mark.slow
 def test_an_unwritable_file_is_reported(run: dict[str, Any], ffrtmp: Ffrtmp) -> None:
     outcome = ffrtmp("results", run["id"], "--output", "/absent/results.txt")
     assert outcome.code == 1

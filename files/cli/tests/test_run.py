@@ -32,6 +32,7 @@ def test_run_uploads_the_clip_and_prints_the_results(
     assert "\x1b" not in outcome.out + outcome.err
 
 
+@pytest.mark.slow
 def test_the_document_describes_the_run(farm: Farm, document: Document, tmp_path: Path) -> None:
     suite = write_suite(tmp_path)
     with working(farm):
@@ -58,6 +59,7 @@ def test_failed_jobs_are_named_and_end_with_4(
     assert {job["failure"]["failure_class"] for job in found["failures"]}
 
 
+@pytest.mark.slow
 def test_a_run_can_be_detached_and_attached(
     farm: Farm, agent: Agent, document: Document, tmp_path: Path
 ) -> None:
@@ -71,6 +73,7 @@ def test_a_run_can_be_detached_and_attached(
     assert (ended["id"], ended["state"]) == (queued["id"], "succeeded")
 
 
+@pytest.mark.slow
 def test_a_run_that_has_ended_is_not_reported_as_canceled(
     farm: Farm, ffrtmp: Ffrtmp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

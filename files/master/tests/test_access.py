@@ -95,6 +95,7 @@ def test_every_route_admits_exactly_the_allowed_roles(harness: Any, caller: str 
             assert answer.headers["www-authenticate"] == "Bearer"
 
 
+@pytest.mark.slow
 def test_the_table_has_every_route(harness: Any) -> None:
     document = harness.call(None, "GET", "/schema/openapi.json").json()
     served = {

@@ -163,6 +163,7 @@ def test_a_stopped_master_is_backed_up(migrated: Settings, tmp_path: Path) -> No
     copy.close()
 
 
+@pytest.mark.slow
 @only("sqlite")
 def test_an_existing_file_is_never_overwritten(migrated: Settings, tmp_path: Path) -> None:
     config = config_of(migrated, tmp_path)

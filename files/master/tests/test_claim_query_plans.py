@@ -94,6 +94,7 @@ def test_a_claim_seeks_on_sqlite(crowded: Any, migrated: Settings, clock: Any) -
     assert not any("TEMP B-TREE" in plan for plan in plans), plans
 
 
+@pytest.mark.slow
 @only("sqlite")
 def test_the_cost_of_a_claim_does_not_depend_on_the_queue_length(
     ready_harness: Any, migrated: Settings, clock: Any
@@ -126,6 +127,7 @@ def test_the_cost_of_a_claim_does_not_depend_on_the_queue_length(
     assert many <= few * 1.1, f"{few} steps with {SETS} jobs ahead, {many} with 10,000 more"
 
 
+@pytest.mark.slow
 @only("postgresql")
 def test_a_claim_seeks_on_postgresql(
     crowded: Any, migrated: Settings, cluster: Cluster, clock: Any
@@ -171,6 +173,7 @@ def test_the_sets_of_queued_jobs_are_found_by_seeks_on_postgresql(
     assert {node["Index Name"] for node in touching} == {"ix_jobs_queued"}
 
 
+@pytest.mark.slow
 @only("postgresql")
 def test_repeated_claims_use_a_generic_plan(crowded: Any, migrated: Settings, clock: Any) -> None:
     slots = 20

@@ -87,6 +87,7 @@ def test_the_looks_are_planned_from_the_numbers_of_repeats() -> None:
     assert plan_looks(3, 5) == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_repeats", [6, 7, 8, 9, 11, 12, 15, 20, 30, 50, 99, MAX_REPEATS])
 def test_every_plan_covers_the_median_at_its_confidence_level(max_repeats: int) -> None:
     planned = plan_looks(3, max_repeats)

@@ -69,6 +69,7 @@ def until_full(send: Callable[[int], tuple[str, int]]) -> list[str]:
     raise AssertionError("the disk did not become full")
 
 
+@pytest.mark.slow
 @only("sqlite")
 def test_a_full_disk_refuses_only_writes_until_there_is_space(
     master: MasterProcess, disk: Path, engine: str

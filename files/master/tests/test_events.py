@@ -133,6 +133,7 @@ def test_a_reconnected_client_misses_no_event(master: Master) -> None:
         assert [event.step for event in stream.read(2)] == DONE[2:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_resuming", [False, True])
 def test_no_event_is_repeated_to_a_client_that_reconnects_in_a_later_epoch(
     master: Master, migrated: Settings, is_resuming: bool

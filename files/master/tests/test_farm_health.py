@@ -62,6 +62,7 @@ def test_all_unfinished_runs_are_counted_whatever_the_page_size(ready_harness: A
         assert value(health, "ffrtmp_runs", state="canceled") is None
 
 
+@pytest.mark.slow
 def test_runs_that_end_are_counted_once(ready_harness: Any) -> None:
     def cancel(run: str) -> None:
         ready_harness.ok("submitter", "POST", f"/v1/runs/{run}/cancel")

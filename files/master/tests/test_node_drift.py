@@ -90,6 +90,7 @@ def test_ten_equal_runs_mark_no_node(known: Any) -> None:
     assert {state for each in found for state, _ in reasons_of(known, each)} == {"valid"}
 
 
+@pytest.mark.slow
 def test_a_run_counts_once_however_many_control_encodes_it_has(ready_harness: Any) -> None:
     speeds = noisy(1)
     for _ in range(MIN_HISTORY - 1):

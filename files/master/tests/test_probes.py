@@ -212,6 +212,7 @@ def test_an_exporter_that_is_not_ready_fails(site: Site) -> None:
     assert outcome.certificate_end_s is not None
 
 
+@pytest.mark.slow
 def test_each_cause_of_a_failure_has_a_word(site: Site, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     issued = site.authority.issue_cert(HOST)
@@ -272,6 +273,7 @@ def test_a_connection_that_ends_after_the_first_of_two_responses_is_a_failure(si
     assert raised.value.certificate_end_s is not None
 
 
+@pytest.mark.slow
 def test_a_response_that_arrives_in_drips_has_a_deadline(site: Site) -> None:
     """The timeout of each read would never end such a response."""
 
@@ -337,6 +339,7 @@ def test_a_component_that_is_removed_is_forgotten(site: Site) -> None:
             assert found.first_of(good).failure is None
 
 
+@pytest.mark.slow
 def test_a_component_that_works_again_is_noticed(site: Site) -> None:
     with running_exporter(site) as server:
         component = exporter_at(server.port)

@@ -119,6 +119,7 @@ def test_many_requests_share_one_check(ready_harness: MasterHarness) -> None:
     assert statements <= 2 * 3
 
 
+@pytest.mark.slow
 @only("sqlite")
 def test_a_check_that_hangs_ends_after_a_time(
     ready_harness: MasterHarness, engine: str, monkeypatch: pytest.MonkeyPatch

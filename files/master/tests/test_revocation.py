@@ -171,6 +171,7 @@ def test_an_upload_is_refused(site: Site) -> None:
     assert site.harness.call("viewer", "GET", f"/v1/sources/{sha256}").status_code == 404
 
 
+@pytest.mark.slow
 def test_a_parked_claim_gets_no_job(site: Site) -> None:
     outcome: dict[str, Any] = {}
     site.harness.register("worker3")

@@ -166,6 +166,7 @@ def test_a_job_from_submission_to_result_over_tls(
         assert operator.run_page().items[0].id == run.id
 
 
+@pytest.mark.slow
 def test_a_parked_claim_is_woken_immediately(prepared: Process, parts: Any) -> None:
     text, register = parts
     register("worker1")

@@ -279,6 +279,7 @@ def test_a_handshake_has_a_deadline(site: Site) -> None:
         assert end_of(silent) == end_of(slow) == b""
 
 
+@pytest.mark.slow
 def test_a_head_that_arrives_in_drips_has_a_deadline(site: Site) -> None:
     with running(site, times=SHORT) as server, encrypted(site, server) as connection:
         began = time.monotonic()

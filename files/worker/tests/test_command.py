@@ -190,6 +190,7 @@ def test_a_ladder_decodes_once() -> None:
         command.ladder(rungs, Path("/bin/ffmpeg"), "source.mp4", ["a.mp4"])
 
 
+@pytest.mark.slow
 def test_all_renditions_of_a_ladder_are_written(
     each_ffmpeg: Path, clip: Path, ffprobe: Path, tmp_path: Path
 ) -> None:
@@ -228,6 +229,7 @@ def test_a_second_pass_reads_the_statistics_of_the_first(
     assert (found.codec, found.frames) == (ENCODERS[settings.encoder].codec, 40)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["libx264", "libx265", "libsvtav1"])
 def test_a_cap_holds_a_constant_quality_down(
     encoder: str, each_ffmpeg: Path, clip: Path, ffprobe: Path, tmp_path: Path
@@ -282,6 +284,7 @@ def test_options_around_the_encoder() -> None:
     assert "-threads 2 -noautorotate -i source.mp4 -map 0:V:0 -an -sn -dn" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [case[0] for case in CASES])
 def test_each_list_encodes_every_frame(
     settings: EncodeSettings, each_ffmpeg: Path, clip: Path, ffprobe: Path, tmp_path: Path
@@ -297,6 +300,7 @@ def test_each_list_encodes_every_frame(
     assert found.duration_s == pytest.approx(1.6, abs=0.001)
 
 
+@pytest.mark.slow
 def test_rav1e_encodes_every_frame(
     system_ffmpeg: Path, clip: Path, ffprobe: Path, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ def _measure(ffmpeg: Path, file: Path, duration_s: float) -> Complexity:
     return found
 
 
+@pytest.mark.slow
 def test_values_equal_those_of_the_filter(
     ffmpeg: Path, clip: Path, tools: Tools, tmp_path: Path
 ) -> None:

@@ -79,6 +79,7 @@ def test_a_container_from_its_start_to_its_removal(engine: Engine) -> None:
     assert "ffrtmp-unit-busy" not in _scrape(engine.socket)
 
 
+@pytest.mark.slow
 def test_restarts_are_counted(engine: Engine) -> None:
     engine.run("ffrtmp-unit-failing", "exit 3", "--restart", "on-failure:2")
     sample = 'ffrtmp_docker_container_restarts_total{container="ffrtmp-unit-failing"}'

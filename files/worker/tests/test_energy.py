@@ -270,6 +270,7 @@ def test_a_restarted_reader_continues_its_counts(reader: Reader, cap: Powercap) 
     assert reader.start().zones["package-0"].joules == pytest.approx(9.0)
 
 
+@pytest.mark.slow
 def test_counters_cannot_be_read_at_a_high_rate(reader: Reader, cap: Powercap) -> None:
     """Check that a client sees a change of the counters only at the reader's own rate."""
     reader.start()

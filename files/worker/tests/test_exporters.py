@@ -395,6 +395,7 @@ def test_labels_are_bounded() -> None:
     assert not any("99999" in line or "made-up" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_datagrams_from_the_agent_arrive(tmp_path: Path) -> None:
     slots = SlotRegistry()
     path = tmp_path / "progress.sock"

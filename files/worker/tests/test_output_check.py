@@ -18,6 +18,7 @@ from ffrtmp_worker.kinds.steps.preparation import prepare_source
 from .conftest import attempt, scenario, stages_of
 
 
+@pytest.mark.slow
 def test_properties_of_the_output(
     clip: Path, tools: Tools, system_ffmpeg: Path, tmp_path: Path
 ) -> None:
@@ -43,6 +44,7 @@ def test_properties_of_the_output(
     assert found.decoded_sha256 == hashlib.sha256(raw.stdout).hexdigest()
 
 
+@pytest.mark.slow
 def test_an_output_that_cannot_be_decoded_is_rejected(
     clip: Path, tools: Tools, tmp_path: Path
 ) -> None:

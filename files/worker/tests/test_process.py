@@ -35,6 +35,7 @@ def test_figures_of_an_encode_are_plausible(ffmpeg: Path, tmp_path: Path) -> Non
     assert first == " ".join(argv)
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_child_process(tmp_path: Path) -> None:
     ballast = bytearray(b"x" * 400_000_000)
     outcome = _run(["/bin/sleep", "0.5"], tmp_path)
@@ -42,6 +43,7 @@ def test_memory_is_that_of_the_child_process(tmp_path: Path) -> None:
     assert 0 < outcome.max_rss_kib < 50_000
 
 
+@pytest.mark.slow
 def test_a_stop_ends_an_encode_gracefully(ffmpeg: Path, tmp_path: Path) -> None:
     stop = threading.Event()
     threading.Timer(0.7, stop.set).start()
@@ -52,6 +54,7 @@ def test_a_stop_ends_an_encode_gracefully(ffmpeg: Path, tmp_path: Path) -> None:
     assert time.monotonic() - started < 4
 
 
+@pytest.mark.slow
 def test_the_deadline_ends_an_encode(ffmpeg: Path, tmp_path: Path) -> None:
     outcome = _run([str(ffmpeg), "-nostdin", *ENDLESS], tmp_path, deadline_s=0.5)
     assert outcome.stopped_by is StoppedBy.DEADLINE

@@ -95,6 +95,7 @@ def test_temporary_errors_are_retried(
     assert (spool.pending(), spool.rejected()) == ([], [])
 
 
+@pytest.mark.slow
 def test_an_unreachable_master_loses_no_report(tmp_path: Path, master: ApiServer) -> None:
     spool = Spool(tmp_path / "spool")
     _add(spool, tmp_path, "kept")

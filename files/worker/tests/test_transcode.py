@@ -74,6 +74,7 @@ def test_a_measurement_is_complete(
     assert decoded == measured
 
 
+@pytest.mark.slow
 def test_two_passes_are_timed_together(clip: Path, tools: Tools, tmp_path: Path) -> None:
     spec = scenario(clip, rate=RatePoint(bitrate_kbps=300, passes=2))
     measured = kinds.run_attempt(attempt(spec, clip, tmp_path / "a", tools))
@@ -145,6 +146,7 @@ def test_unsupported_settings_fail_before_the_fetch(
     assert list((tmp_path / "a").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_recorded_command_reproduces_the_output(
     clip: Path, tools: Tools, tmp_path: Path
 ) -> None:

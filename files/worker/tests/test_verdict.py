@@ -69,6 +69,7 @@ def _codes(measured: Measurement) -> tuple[VerdictState, list[str]]:
     return found.state, [reason.code for reason in found.reasons]
 
 
+@pytest.mark.slow
 def test_a_quiet_host_gives_a_valid_result(measured: Measurement) -> None:
     assert _codes(measured) == (VerdictState.VALID, [])
 
