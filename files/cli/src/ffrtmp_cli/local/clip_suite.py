@@ -4,12 +4,11 @@ import io
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from ffrtmp_client.progress import duration_text
-from ffrtmp_shared.rate_point import RatePoint
 from ruamel.yaml import YAML
 
 from ffrtmp_cli.errors import CommandError
@@ -134,10 +133,7 @@ class _Planner:
         """
         sample = self._cut(round(_SAMPLE_S * self._clip.frame_rate), size, "sample")
         try:
-            speeds = [
-                self._speed(known, known.preset, RatePoint(crf=known.crf), sample)
-                for known in self._encoders
-            ]
+            speeds = [self._speed(known, known.preset, sample) for known in self._encoders]
         except SlowEncodeError:
             return None, True
         sample.file.unlink()
@@ -148,26 +144,22 @@ class _Planner:
         """Return the excerpt to measure, and the settings with its duration.
 
         The first measurement is that of a short sample with another preset. This one is that of the
-        fastest encodes of the run: with the chosen presets, at the lowest bit rate.
+        fastest encodes of the run, which have the chosen presets.
         """
         excerpt = self._cut(plan.frames, size, "excerpt")
-        lowest = RatePoint(bitrate_kbps=plan.bitrates_kbps[0])
         speeds = [
-            self._speed(known, preset, lowest, excerpt)
+            self._speed(known, preset, excerpt)
             for known, preset in zip(self._encoders, plan.presets, strict=True)
         ]
         corrected = plan_first_look(speeds, self._clip.frame_rate, self._cpu_count, plan.presets)
-        corrected = replace(corrected, bitrates_kbps=plan.bitrates_kbps)
         return self._cut(corrected.frames, size, "excerpt"), corrected
 
     def _cut(self, frames: int, size: tuple[int, int], name: str) -> Excerpt:
         return cut_excerpt(self._clip, self._programs, frames, size, self._folder / name)
 
-    def _speed(
-        self, known: KnownEncoder, preset: str, rate: RatePoint, excerpt: Excerpt
-    ) -> EncoderSpeed:
+    def _speed(self, known: KnownEncoder, preset: str, excerpt: Excerpt) -> EncoderSpeed:
         sample = Sample(excerpt.file, excerpt.frames / self._clip.frame_rate)
-        return measure_speed(known, preset, rate, self._programs.ffmpeg.path, sample)
+        return measure_speed(known, preset, self._programs.ffmpeg.path, sample)
 
 
 def _excerpt_text(clip: Clip, excerpt: Excerpt) -> str:
@@ -181,7 +173,7 @@ def _suite_text(path: Path, excerpt: Excerpt, encoders: list[KnownEncoder], plan
     suite = YAML(typ="safe").load(
         resources.files("ffrtmp_cli.local").joinpath("first-look.yml").read_text("utf-8")
     )
-    suite["description"] = "Two encoders at four bit rates, adapted to the clip and this computer"
+    suite["description"] = "Two encoders at four qualities, adapted to the clip and this computer"
     suite["sources"] = [
         {
             "name": _source_name(path),
@@ -190,10 +182,14 @@ def _suite_text(path: Path, excerpt: Excerpt, encoders: list[KnownEncoder], plan
         }
     ]
     suite["encodes"] = [
-        {"name": known.name, "encoder": known.encoder, "preset": preset}
+        {
+            "name": known.name,
+            "encoder": known.encoder,
+            "preset": preset,
+            "rate_points": [{"crf": crf} for crf in known.crfs],
+        }
         for known, preset in zip(encoders, plan.presets, strict=True)
     ]
-    suite["rate_points"] = [{"bitrate_kbps": rate} for rate in plan.bitrates_kbps]
     suite["warm_up_s"] = WARM_UP_S
     yaml = YAML()
     yaml.default_flow_style = False

@@ -17,6 +17,8 @@ THREADS = 2
 """Number of threads of an encoder, which is the default of suites."""
 
 _DEADLINE_S = 60.0
+# Part of the time in which two threads of an encoder use their CPUs, if nothing else does.
+_EFFICIENCY = 0.8
 
 
 class SlowEncodeError(CommandError):
@@ -30,7 +32,10 @@ class KnownEncoder:
     Attributes:
         name: The name of the encode in the suite.
         encoder: FFmpeg's name for the encoder.
-        crf: The setting whose bit rate is typical.
+        crfs: The rate points, from a quality that most people cannot tell from the source to that
+            of a bad connection. The bit rates of the encoders overlap. Unlike with a requested bit
+            rate, the encoders write the same bytes in each repeat, so that they are compared once.
+            No two encoders have the same one, because it has another meaning for each of them.
         preset: The preset that is tried first.
         costs: The CPU time of each preset relative to that one, from slow to fast. The values are
             typical; they only select a preset.
@@ -38,7 +43,7 @@ class KnownEncoder:
 
     name: str
     encoder: str
-    crf: int
+    crfs: tuple[int, ...]
     preset: str
     costs: Mapping[str, float]
 
@@ -46,22 +51,34 @@ class KnownEncoder:
 _X26X = {"slow": 1.9, "medium": 1.0, "fast": 0.85, "faster": 0.65, "veryfast": 0.42}
 
 KNOWN_ENCODERS = (
-    KnownEncoder("x264", "libx264", 26, "medium", {**_X26X, "superfast": 0.28, "ultrafast": 0.16}),
+    KnownEncoder(
+        "x264",
+        "libx264",
+        (22, 26, 30, 34),
+        "medium",
+        {**_X26X, "superfast": 0.28, "ultrafast": 0.16},
+    ),
     KnownEncoder(
         "svtav1",
         "libsvtav1",
-        40,
+        (32, 40, 48, 56),
         "8",
-        {"6": 2.2, "7": 1.4, "8": 1.0, "9": 0.78, "10": 0.6, "11": 0.5, "12": 0.4},
+        {"6": 2.2, "7": 1.4, "8": 1.0, "9": 0.7, "10": 0.48, "11": 0.37, "12": 0.31},
     ),
     KnownEncoder(
         "x265",
         "libx265",
-        28,
+        (23, 27, 31, 35),
         "fast",
         {"medium": 1.5, "fast": 1.0, "veryfast": 0.7, "superfast": 0.5, "ultrafast": 0.35},
     ),
-    KnownEncoder("vp9", "libvpx-vp9", 36, "good-4", {"good-3": 1.3, "good-4": 1.0, "good-5": 0.7}),
+    KnownEncoder(
+        "vp9",
+        "libvpx-vp9",
+        (29, 37, 45, 53),
+        "good-4",
+        {"good-3": 1.3, "good-4": 1.0, "good-5": 0.7},
+    ),
 )
 """The encoders in the order of preference, of which the first look uses two that work."""
 
@@ -76,7 +93,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class EncoderSpeed:
-    """The cost of an encoder with its first preset.
+    """The cost of an encoder with its first preset at its last, fastest rate point.
 
     If another preset was measured, the costs are divided by the relative cost of that preset.
 
@@ -85,14 +102,12 @@ class EncoderSpeed:
         wall_s: The least wall time for a second of video on an idle computer, in seconds.
         slowdown: How many times longer it took, because other programs used the processor.
         cpu_s: The CPU time for a second of video, in seconds.
-        bitrate_kbps: The bit rate of the output, in kbit/s.
     """
 
     known: KnownEncoder
     wall_s: float
     slowdown: float
     cpu_s: float
-    bitrate_kbps: float
 
 
 def working_encoders(ffmpeg: Path, count: int) -> tuple[list[KnownEncoder], list[str]]:
@@ -117,16 +132,14 @@ def working_encoders(ffmpeg: Path, count: int) -> tuple[list[KnownEncoder], list
 def measure_speed(
     known: KnownEncoder,
     preset: str,
-    rate: RatePoint,
     ffmpeg: Path,
     sample: Sample,
 ) -> EncoderSpeed:
-    """Encode a sample with an encoder.
+    """Encode a sample with an encoder at its last, fastest rate point.
 
     Args:
         known: The encoder.
         preset: The preset of the encoder.
-        rate: The rate point.
         ffmpeg: The FFmpeg.
         sample: The sample.
 
@@ -134,6 +147,7 @@ def measure_speed(
         SlowEncodeError: The encode takes longer than a minute.
         CommandError: The encode failed.
     """
+    rate = RatePoint(crf=known.crfs[-1])
     settings = EncodeSettings(encoder=known.encoder, preset=preset, rate=rate, threads=THREADS)
     file, duration_s = sample.file, sample.duration_s
     with tempfile.TemporaryDirectory(prefix="ffrtmp-speed-", dir=file.parent) as name:
@@ -157,14 +171,13 @@ def measure_speed(
                 f"{known.encoder} cannot encode the clip: {last}. Use another FFmpeg: --ffmpeg "
                 "PATH, or convert the clip to H.264 and use the result"
             )
-        size_bytes = (folder / command.OUTPUT_NAME).stat().st_size
     cpu_s = outcome.user_s + outcome.system_s
-    wall_s = min(outcome.wall_s, cpu_s / min(THREADS, len(os.sched_getaffinity(0))))
+    cpus = min(THREADS, len(os.sched_getaffinity(0)))
+    wall_s = min(outcome.wall_s, cpu_s / (_EFFICIENCY * cpus))
     cost = known.costs[preset]
     return EncoderSpeed(
         known=known,
         wall_s=wall_s / duration_s / cost,
         slowdown=outcome.wall_s / wall_s,
         cpu_s=cpu_s / duration_s / cost,
-        bitrate_kbps=size_bytes * 8 / 1000 / duration_s,
     )

@@ -1,4 +1,4 @@
-"""Choice of the presets, the duration and the bit rates of a first look at a clip."""
+"""Choice of the presets and the duration of a first look at a clip."""
 
 import itertools
 import math
@@ -10,30 +10,27 @@ from ffrtmp_cli.local.encoder_speeds import EncoderSpeed
 REPEATS = 6
 RATE_POINTS = 4
 
-WARM_UP_S = 0.5
+WARM_UP_S = 0.3
 """Warm-up before each encode, in seconds. The encodes are short and follow each other."""
 
 START_S = 10.0
 """Time until the first job, in seconds: the agent tests encoders and quality metrics."""
 
-JOB_OVERHEAD_S = 0.6
+JOB_OVERHEAD_S = 0.8
 """Time of a job for all steps except warm-up, encode and quality pass, in seconds."""
 
 _BUDGET_S = 165.0
+_TOO_LONG_S = 175.0
 # Encodes vary, and none may take less than a second: its figures would include the start.
-_ENCODE_S = 1.2
-_SHORTEST_ENCODE_S = 1.05
+_ENCODE_S = 1.3
+_SHORTEST_ENCODE_S = 1.15
 _SHORTEST_S = 1.0
 _DESIRED_S = 2.0
 _LONGEST_S = 60.0
 # CPU time of a quality pass relative to that of an encode with x264 medium.
 _QUALITY_COST = 2.0
-# Mean time of an encode over all bit rates relative to that at the lowest one.
-_RATE_COST = 1.15
-# From the quality of a bad connection to one that most people cannot tell from the source.
-_RATE_FACTORS = (0.4, 0.75, 1.4, 2.6)
-_RATE_MIN_KBPS = 20
-_RATE_MAX_KBPS = 200_000
+# Mean time of an encode over all rate points relative to that at the fastest one.
+_RATE_COST = 1.25
 
 
 @dataclass(frozen=True)
@@ -43,14 +40,12 @@ class FirstLook:
     Attributes:
         presets: The preset of each encoder, in the order of the encoders.
         frames: The number of frames to encode.
-        bitrates_kbps: The bit rates, in kbit/s.
         expected_s: The expected duration of the run, in seconds.
         idle_s: That on an idle computer.
     """
 
     presets: tuple[str, ...]
     frames: int
-    bitrates_kbps: tuple[int, ...]
     expected_s: float
     idle_s: float
 
@@ -64,7 +59,7 @@ def plan_first_look(
     """Choose the settings, so that each encode takes over a second and the run under three minutes.
 
     Args:
-        speeds: The measured speeds of the encoders. The bit rates depend on the first one.
+        speeds: The measured speeds of the encoders.
         frame_rate: Frames per second of the clip.
         cpu_count: The number of CPUs.
         presets: The preset of each encoder, if they have been chosen.
@@ -89,7 +84,7 @@ def is_too_slow(plan: FirstLook, frame_rate: float) -> bool:
         plan: The best settings.
         frame_rate: Frames per second of the clip.
     """
-    return plan.idle_s > _BUDGET_S and plan.frames / frame_rate <= _DESIRED_S
+    return plan.idle_s > _TOO_LONG_S and plan.frames / frame_rate <= _DESIRED_S
 
 
 def _candidate(
@@ -122,16 +117,4 @@ def _candidate(
         + max(idle_s - _BUDGET_S, 0)
         + 100 * max(_SHORTEST_ENCODE_S - duration_s * min(walls_s), 0)
     )
-    return penalty, FirstLook(
-        presets, frames, _bitrates_kbps(speeds[0].bitrate_kbps), expected_s, idle_s
-    )
-
-
-def _bitrates_kbps(typical_kbps: float) -> tuple[int, ...]:
-    """Return bit rates around a typical one, rounded to two digits."""
-    found: list[int] = []
-    for factor in _RATE_FACTORS:
-        rate = min(max(typical_kbps * factor, _RATE_MIN_KBPS), _RATE_MAX_KBPS)
-        unit = 10 ** (math.floor(math.log10(rate)) - 1)
-        found.append(max(round(rate / unit) * unit, found[-1] + 1 if found else 1))
-    return tuple(found)
+    return penalty, FirstLook(presets, frames, expected_s, idle_s)

@@ -22,7 +22,7 @@ import msgspec
 
 from ffrtmp_worker.ffmpeg.bounded_log import BoundedLog
 from ffrtmp_worker.ffmpeg.line_buffer import LineBuffer
-from ffrtmp_worker.ffmpeg.signal_escalation import SignalEscalation, signal_group
+from ffrtmp_worker.ffmpeg.signal_escalation import SIGNALS, SignalEscalation, signal_group
 
 _POLL_S = 0.1
 _DRAIN_S = 2.0
@@ -70,6 +70,7 @@ def run_process(
     stop: Callable[[], bool],
     on_line: Callable[[str, float], None] | None = None,
     stdin: IO[bytes] | int = subprocess.DEVNULL,
+    signals: Sequence[signal.Signals] = SIGNALS,
 ) -> Outcome:
     """Run a program until it ends, `stop()` is true or the deadline has passed.
 
@@ -83,6 +84,7 @@ def run_process(
         on_line: A function that receives each line of standard output, with the seconds since the
             start.
         stdin: The standard input; by default it is empty.
+        signals: The signals that stop the process, in the order in which they are sent.
 
     Returns:
         The exit code and the cost of the process.
@@ -90,7 +92,7 @@ def run_process(
     Raises:
         OSError: The program cannot be started.
     """
-    return _Child(argv, cwd, log, on_line, stdin).watch(deadline_s, stop)
+    return _Child(argv, cwd, log, on_line, stdin).watch(deadline_s, stop, signals)
 
 
 class _Child:
@@ -119,17 +121,20 @@ class _Child:
             raise
         self._pid = self._process.pid
 
-    def watch(self, deadline_s: float, stop: Callable[[], bool]) -> Outcome:
+    def watch(
+        self, deadline_s: float, stop: Callable[[], bool], signals: Sequence[signal.Signals]
+    ) -> Outcome:
         stdout, stderr = self._process.stdout, self._process.stderr
         if stdout is None or stderr is None:
             raise RuntimeError("Popen created no pipes")
         pidfd = os.pidfd_open(self._pid)
+        escalation = SignalEscalation(self._signal, signals)
         try:
             with selectors.DefaultSelector() as selector, stdout, stderr:
                 selector.register(pidfd, selectors.EVENT_READ)
                 selector.register(stdout, selectors.EVENT_READ, self._on_output)
                 selector.register(stderr, selectors.EVENT_READ, self._log.write)
-                stopped_by = self._until_exit(selector, pidfd, deadline_s, stop)
+                stopped_by = self._until_exit(selector, pidfd, deadline_s, stop, escalation)
                 wall_s = time.monotonic() - self._started
                 # The leader is not reaped yet, so its process group ID cannot have been reused.
                 self._signal(signal.SIGKILL)
@@ -164,9 +169,9 @@ class _Child:
         pidfd: int,
         deadline_s: float,
         stop: Callable[[], bool],
+        escalation: SignalEscalation,
     ) -> StoppedBy | None:
         stopped_by: StoppedBy | None = None
-        escalation = SignalEscalation(self._signal)
         while True:
             for key, _ in selector.select(_POLL_S):
                 if key.fd == pidfd:

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 STEP_S = 2.0
@@ -19,23 +19,26 @@ def signal_group(leader_pid: int, number: signal.Signals) -> None:
 
 
 class SignalEscalation:
-    """Sends the signals in order, with a pause of `STEP_S` seconds after each."""
+    """Sends signals in order, with a pause of `STEP_S` seconds after each."""
 
-    def __init__(self, send: Callable[[signal.Signals], None]) -> None:
-        """Create an escalation that sends each signal with `send`."""
+    def __init__(
+        self, send: Callable[[signal.Signals], None], signals: Sequence[signal.Signals] = SIGNALS
+    ) -> None:
+        """Create an escalation that sends each of the signals with `send`."""
         self._send = send
+        self._signals = signals
         self._sent = 0
         self._next_at_s = 0.0
 
     def proceed(self) -> bool:
-        """Send the signal that is due, if any. After the last step, repeat SIGKILL at every step.
+        """Send the signal that is due, if any. After the last step, repeat it at every step.
 
         Returns:
-            Whether to keep waiting: False when the time after the first SIGKILL has passed.
+            Whether to keep waiting: False when the time after the last signal has passed.
         """
         now_s = time.monotonic()
         if now_s >= self._next_at_s:
-            self._send(SIGNALS[min(self._sent, len(SIGNALS) - 1)])
+            self._send(self._signals[min(self._sent, len(self._signals) - 1)])
             self._sent += 1
             self._next_at_s = now_s + STEP_S
-        return self._sent <= len(SIGNALS)
+        return self._sent <= len(self._signals)

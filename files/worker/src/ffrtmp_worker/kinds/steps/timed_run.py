@@ -99,6 +99,8 @@ def warm_up(attempt: Attempt, argv: Sequence[str]) -> None:
         log=attempt.folder / "warm-up.log",
         deadline_s=attempt.scenario.warm_up_s,
         stop=attempt.is_stopped,
+        # After other signals, FFmpeg would encode the frames that the encoder has already received.
+        signals=(signal.SIGKILL,),
     )
     # A failure is ignored, because the timed run will also fail and report the cause.
     attempt.check_stop()
