@@ -15,7 +15,7 @@ from ffrtmp_worker.ffmpeg import process, synthetic_source
 from ffrtmp_worker.inputs.cache import SourceCache
 from ffrtmp_worker.inputs.download import UrlAccess, download_url, shown_url
 from ffrtmp_worker.kinds.steps.attempt import Tools
-from ffrtmp_worker.kinds.steps.timed_run import killed
+from ffrtmp_worker.kinds.steps.encode_failures import killed
 from ffrtmp_worker.measure.cgroup import MemoryLimit
 
 _NOT_FOUND = 404

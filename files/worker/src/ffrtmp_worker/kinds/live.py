@@ -15,10 +15,10 @@ from ffrtmp_worker.ffmpeg import live_command, live_pipeline
 from ffrtmp_worker.ffmpeg.live_pipeline import Broadcast, Commands
 from ffrtmp_worker.ffmpeg.progress import ProgressReport
 from ffrtmp_worker.kinds.steps.attempt import ENCODE_LOG_NAME, Attempt
+from ffrtmp_worker.kinds.steps.encode_failures import killed
 from ffrtmp_worker.kinds.steps.preparation import prepare_source
 from ffrtmp_worker.kinds.steps.progress_reporter import ProgressReporter
 from ffrtmp_worker.kinds.steps.received_stream import ReceivedStream
-from ffrtmp_worker.kinds.steps.timed_run import killed
 from ffrtmp_worker.measure import live
 from ffrtmp_worker.measure.cgroup import MemoryLimit
 from ffrtmp_worker.measure.host_watch import HostMeasurement

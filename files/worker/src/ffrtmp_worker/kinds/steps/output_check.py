@@ -14,9 +14,9 @@ from ffrtmp_worker.ffmpeg import command, process
 from ffrtmp_worker.ffmpeg.probe import UnreadableFileError, VideoProbe
 from ffrtmp_worker.kinds.steps.attempt import Attempt
 from ffrtmp_worker.kinds.steps.cached_probe import probe_or_load
+from ffrtmp_worker.kinds.steps.encode_failures import killed
 from ffrtmp_worker.kinds.steps.preparation import SourceClip, deadline_s
 from ffrtmp_worker.kinds.steps.source_check import find_source_failure
-from ffrtmp_worker.kinds.steps.timed_run import killed
 from ffrtmp_worker.measure import output as outputs
 from ffrtmp_worker.measure import quality
 from ffrtmp_worker.measure.cgroup import MemoryLimit

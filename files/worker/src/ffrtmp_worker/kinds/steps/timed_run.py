@@ -1,29 +1,22 @@
-"""Running the FFmpeg process that is timed: its cost, its progress and its failures."""
+"""Running the FFmpeg process that is timed: its cost and its progress."""
 
-import errno
-import os
 import signal
 from collections.abc import Sequence
 
 import msgspec
-from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import EncodeMeasurement
 from ffrtmp_shared.stages import Stage
 from ffrtmp_shared.unavailable import Unavailable
 
-from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import process
-from ffrtmp_worker.ffmpeg.process import Outcome, StoppedBy
 from ffrtmp_worker.ffmpeg.progress import ProgressReport, ProgressReports
 from ffrtmp_worker.kinds.steps.attempt import ENCODE_LOG_NAME, Attempt
+from ffrtmp_worker.kinds.steps.encode_failures import encode_failure
 from ffrtmp_worker.kinds.steps.preparation import deadline_s, source_duration_s
 from ffrtmp_worker.kinds.steps.progress_reporter import ProgressReporter
-from ffrtmp_worker.kinds.steps.source_check import find_source_failure
 from ffrtmp_worker.measure.cgroup import MemoryLimit
 from ffrtmp_worker.measure.quality import Clip
 from ffrtmp_worker.measure.rates import low_fps, rates_fps
-
-_NO_SPACE = os.strerror(errno.ENOSPC)
 
 
 def run_timed(attempt: Attempt, argv: Sequence[str], source: Clip) -> EncodeMeasurement:
@@ -59,7 +52,7 @@ def run_timed(attempt: Attempt, argv: Sequence[str], source: Clip) -> EncodeMeas
         on_line=reports.add_line,
     )
     if outcome.stopped_by is not None or outcome.exit_code:
-        raise _failure(attempt, outcome, source, memory)
+        raise encode_failure(attempt, outcome, source, memory)
     frames = reports.all[-1].frames if reports.all else 0
     rates = rates_fps(reports.all)
     return EncodeMeasurement(
@@ -135,50 +128,3 @@ def _sum_counts(counts: Sequence[int | Unavailable]) -> int | Unavailable:
     """Return the sum of the counts, or the first one that is unavailable."""
     unavailable = next((count for count in counts if isinstance(count, Unavailable)), None)
     return unavailable or sum(count for count in counts if isinstance(count, int))
-
-
-def _failure(
-    attempt: Attempt, outcome: Outcome, source: Clip, memory: MemoryLimit
-) -> AttemptFailedError:
-    """Return the error for a timed process that failed, with the failure class."""
-    tail = outcome.log_tail
-    if outcome.stopped_by is StoppedBy.CALLER:
-        return AttemptFailedError(FailureClass.STOPPED, attempt.stop_reason() or "stopped", tail)
-    if outcome.stopped_by is StoppedBy.DEADLINE:
-        return AttemptFailedError(
-            FailureClass.DEADLINE_EXCEEDED,
-            f"the encode was not done after {deadline_s(attempt, source.probe):.1f} s: it is "
-            f"slower than {attempt.scenario.slowest_speed:g} times real time (slowest_speed)",
-            tail,
-        )
-    if outcome.exit_code < 0:
-        return killed(outcome.exit_code, tail, memory)
-    if _NO_SPACE in tail:
-        return AttemptFailedError(FailureClass.NODE, "the work folder's disk is full", tail)
-    return find_source_failure(attempt, source) or AttemptFailedError(
-        FailureClass.ENCODE_FAILED, f"FFmpeg failed with code {outcome.exit_code}", tail
-    )
-
-
-def killed(exit_code: int, log_tail: str, memory: MemoryLimit) -> AttemptFailedError:
-    """Return the error for a process that was ended by a signal from outside the agent.
-
-    Args:
-        exit_code: The negative number of the signal.
-        log_tail: The last lines of the process's log.
-        memory: The memory limit of the slot, created before the process was started.
-
-    Returns:
-        The error with the class of the failure.
-    """
-    if exit_code == -signal.SIGKILL and memory.was_hit():
-        # Another attempt would need as much memory, so only a larger limit helps.
-        return AttemptFailedError(
-            FailureClass.OUT_OF_MEMORY,
-            f"FFmpeg was killed by the kernel at the slot's memory limit {memory}",
-            log_tail,
-        )
-    name = signal.Signals(-exit_code).name
-    return AttemptFailedError(
-        FailureClass.KILLED, f"FFmpeg was ended by {name}, which the agent did not send", log_tail
-    )
