@@ -1,4 +1,4 @@
-"""Geometric mean of the ratios of several clips, with a t interval."""
+"""Mean over several clips, with a t interval. Of ratios, it is the mean of their logarithms."""
 
 import math
 import statistics
@@ -12,35 +12,34 @@ of a normal distribution than on the clips."""
 _BISECTIONS = 200
 
 
-class MeanRatio(NamedTuple):
-    """The geometric mean of ratios. `low` and `high` are the bounds of its interval."""
+class MeanEstimate(NamedTuple):
+    """The mean of `n` values, and the bounds `low` and `high` of its interval."""
 
-    ratio: float
+    mean: float
     low: float
     high: float
     n: int
 
 
-def mean_ratio(ratios: Sequence[float], confidence: float = 0.95) -> MeanRatio | None:
-    """Return the geometric mean of one ratio per clip with its interval.
+def estimate_mean(values: Sequence[float], confidence: float = 0.95) -> MeanEstimate | None:
+    """Return the mean of one value per clip with its interval.
 
     The interval describes the differences between contents: it is that of the mean over all clips
-    like these. The uncertainty of each ratio is part of these differences.
+    like these. The uncertainty of each value is part of these differences.
 
     Args:
-        ratios: The ratio of each clip, above 0.
+        values: The value of each clip: a difference, or the logarithm of a ratio.
         confidence: The probability with which the interval covers the mean.
 
     Returns:
         The mean, or None for fewer than `CLIPS_MIN` clips.
     """
-    n = len(ratios)
+    n = len(values)
     if n < CLIPS_MIN:
         return None
-    logarithms = [math.log(ratio) for ratio in ratios]
-    mean = statistics.fmean(logarithms)
-    half_width = t_quantile((1 + confidence) / 2, n - 1) * statistics.stdev(logarithms) / n**0.5
-    return MeanRatio(math.exp(mean), math.exp(mean - half_width), math.exp(mean + half_width), n)
+    mean = statistics.fmean(values)
+    half_width = t_quantile((1 + confidence) / 2, n - 1) * statistics.stdev(values) / n**0.5
+    return MeanEstimate(mean, mean - half_width, mean + half_width, n)
 
 
 def t_probability(value: float, freedom: int) -> float:
