@@ -7,7 +7,7 @@ from ffrtmp_analysis.comparison.quantities import RULES
 
 
 class Conclusion(StrEnum):
-    """Whether the second side is worse than the first."""
+    """Decision on whether the second side is worse than the first."""
 
     REGRESSION = "regression"
     """The second side is worse in at least one scenario and quantity."""
