@@ -69,10 +69,10 @@ def place_suite(suite: Suite, nodes: Sequence[Node], repeats_min: int = 1) -> Pl
         The placement.
 
     Raises:
-        UnprocessableError: The suite has too few repeats or too many jobs, or the requirements of a scenario are
-            unmet. By default, requirements count as unmet if no registered node meets them,
-            whatever its state. With `when_unmet: refuse`, they count as unmet if no active node
-            meets them. With `when_unmet: wait`, they never count as unmet.
+        UnprocessableError: The suite has too few repeats or too many jobs, or the requirements of a
+            scenario are unmet. By default, requirements count as unmet if no registered node meets
+            them, whatever its state. With `when_unmet: refuse`, they count as unmet if no active
+            node meets them. With `when_unmet: wait`, they never count as unmet.
     """
     if suite.repeats < repeats_min:
         raise UnprocessableError(
