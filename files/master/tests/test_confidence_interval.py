@@ -102,6 +102,19 @@ def test_every_plan_covers_the_median_at_its_confidence_level(max_repeats: int) 
             assert coverage((*passed, Look(n=count, rank=rank))) >= 0.95
 
 
+@pytest.mark.slow
+def test_every_plan_of_up_to_100_repeats_covers_the_median_at_its_confidence_level() -> None:
+    plans = {plan_looks(first, most) for most in range(6, 101) for first in range(1, most + 1)}
+    assert len(plans) > 3000
+    assert min(coverage(planned) for planned in plans) >= 0.95
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [1, 9, 20, 101, 333, 700, MAX_REPEATS])
+def test_plans_of_many_repeats_cover_the_median_at_their_confidence_level(first: int) -> None:
+    assert coverage(plan_looks(first, MAX_REPEATS)) >= 0.95
+
+
 def lognormal(spread: float, chance: random.Random) -> float:
     return chance.lognormvariate(0, spread)
 
