@@ -51,8 +51,8 @@ REFERENCES = {
 
 The first three are the examples of the package bjontegaard 1.3.0 (FAU Erlangen-Nuernberg, BSD
 licence), the last one is the data of VCEG-M33 that implementations usually include. The results are
-those of the package: BD-rate in percent with PCHIP and Akima, and BD-PSNR with both. The package
-itself is no dependency, because it installs matplotlib.
+those of the package: BD-rate in percent with PCHIP and Akima, and BD-PSNR with both. The
+tests do not require the package, because it installs matplotlib.
 """
 
 RATES = (400.0, 800.0, 1600.0, 3200.0, 6400.0)

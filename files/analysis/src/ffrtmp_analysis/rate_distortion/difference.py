@@ -60,8 +60,8 @@ class Difference:
         value_of_log_quality: The difference over -log10(1 - quality / 100) instead of the quality,
             which does not stress the end of the scale; None if it is not defined.
         repeats: The interval by repeats.
-        interpolation: The lowest and highest difference by the interpolation, which is no interval
-            of a confidence.
+        interpolation: The lowest and highest difference by the interpolation, without a
+            probability.
         overlap: The range that the curves share, if both are usable.
         dropped: The points of both curves that were left out, by the name of the curve.
     """
