@@ -10,7 +10,7 @@ from ffrtmp_analysis.rate_distortion.contents import mean_over_contents
 from ffrtmp_analysis.rate_distortion.convex_hull import convex_hull
 from ffrtmp_analysis.rate_distortion.curve import Curve, RatePoint, make_curve
 from ffrtmp_analysis.rate_distortion.difference import (
-    Difference,
+    CurveDifference,
     cost_difference,
     quality_difference,
     relative_costs,
@@ -73,7 +73,7 @@ def curve(
     return make_curve(name, points, saturation)
 
 
-def percent(difference: Difference) -> float:
+def percent(difference: CurveDifference) -> float:
     assert difference.reason is None
     assert difference.value is not None
     return difference.value * 100

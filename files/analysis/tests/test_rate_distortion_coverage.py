@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from ffrtmp_analysis.rate_distortion.contents import mean_over_contents
 from ffrtmp_analysis.rate_distortion.curve import Curve, RatePoint
-from ffrtmp_analysis.rate_distortion.difference import Difference, cost_difference
+from ffrtmp_analysis.rate_distortion.difference import CurveDifference, cost_difference
 
 Noise = Callable[[Random, float], float]
 """A function that returns one deviation of the logarithm of a cost of the given size."""
@@ -61,7 +61,7 @@ def _coverage_by_repeats(
             ),
         )
 
-    def difference(repeats: int, size: float) -> Difference:
+    def difference(repeats: int, size: float) -> CurveDifference:
         return cost_difference(
             curve(REFERENCE, repeats, size), curve(TESTED, repeats, size * ratio)
         )
@@ -89,7 +89,7 @@ def _coverage_by_contents(contents: int, shape: float, runs: int) -> float:
     for _ in range(runs):
         logs = [truth + 0.05 * (random.gammavariate(shape, 1) - shape) for _ in range(contents)]
         found = mean_over_contents(
-            {str(at): Difference(True, value=math.expm1(log)) for at, log in enumerate(logs)}
+            {str(at): CurveDifference(True, value=math.expm1(log)) for at, log in enumerate(logs)}
         )
         assert found.low is not None
         assert found.high is not None

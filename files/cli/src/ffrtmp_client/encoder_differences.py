@@ -10,9 +10,9 @@ from itertools import combinations
 from .api import Json
 from .encode_curves import COSTS, EncodeCurves, Place, RunCurves, read_curves
 from .phrases import counted, listed
-from .rate_distortion.contents import CONTENTS_MIN, MeanDifference, mean_over_contents
+from .rate_distortion.contents import CONTENTS_MIN, MeanCurveDifference, mean_over_contents
 from .rate_distortion.curve import POINTS_MIN
-from .rate_distortion.difference import Difference, cost_difference
+from .rate_distortion.difference import CurveDifference, cost_difference
 
 _STATEMENTS_MAX = 10
 _NAMED_MAX = 3
@@ -177,7 +177,7 @@ def _statement(pair: _Pair, quality: str) -> _PairStatement:
     return _PairStatement(text + _degraded_text(pair), frozenset(covered))
 
 
-def _differences(pair: _Pair, cost: str) -> dict[str, Difference]:
+def _differences(pair: _Pair, cost: str) -> dict[str, CurveDifference]:
     """Return the differences of the bit rates, or of another cost, by source."""
     if cost == "rate":
         return {
@@ -192,7 +192,7 @@ def _differences(pair: _Pair, cost: str) -> dict[str, Difference]:
 
 
 def _relative_difference(
-    differences: Mapping[str, Difference], mean: MeanDifference, *, is_rate: bool
+    differences: Mapping[str, CurveDifference], mean: MeanCurveDifference, *, is_rate: bool
 ) -> _RelativeDifference:
     """Return the mean with its ranges: over clips, or else by repeats and by interpolation."""
     value, ranges = mean.value or 0.0, dict[str, Interval]()
@@ -247,7 +247,7 @@ def _sentence(pair: _Pair, rate: _RelativeDifference, at: str) -> str:
     return f"{pair.title}{pair.tested} needs {amount} less bit rate than {pair.reference} {at}"
 
 
-def _at_quality(quality: str, differences: Mapping[str, Difference]) -> str:
+def _at_quality(quality: str, differences: Mapping[str, CurveDifference]) -> str:
     """Return the quality and the common range of the curves, of which a small share is flagged."""
     known = {source: found for source, found in differences.items() if found.value is not None}
     overlaps = [found.overlap for found in known.values() if found.overlap is not None]
@@ -267,7 +267,7 @@ def _times_text(cost: _RelativeDifference, what: str) -> str:
     return f"{1 + cost.value:.2f} times{''.join(ranges)} the {what}"
 
 
-def _dropped_text(differences: Mapping[str, Difference]) -> str:
+def _dropped_text(differences: Mapping[str, CurveDifference]) -> str:
     dropped = [
         f"{name} {point.name} ({point.reason})"
         for found in differences.values()
@@ -277,7 +277,7 @@ def _dropped_text(differences: Mapping[str, Difference]) -> str:
     return f" Without {listed(dropped, _NAMED_MAX)}." if dropped else ""
 
 
-def _rejected_text(mean: MeanDifference) -> str:
+def _rejected_text(mean: MeanCurveDifference) -> str:
     rejected = [f"{source} ({reason})" for source, reason in mean.rejected.items()]
     return f" Without the clips {listed(rejected, _NAMED_MAX)}." if rejected else ""
 

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .difference import Difference
+from .difference import CurveDifference
 from .student_t import two_sided_quantile
 from .uncertainty import CONFIDENCE
 
@@ -16,7 +16,7 @@ CONTENTS_MIN = 4
 
 
 @dataclass(frozen=True)
-class MeanDifference:
+class MeanCurveDifference:
     """A mean over contents, in the unit of the differences.
 
     Attributes:
@@ -36,7 +36,7 @@ class MeanDifference:
     reason: str | None = None
 
 
-def mean_over_contents(differences: Mapping[str, Difference]) -> MeanDifference:
+def mean_over_contents(differences: Mapping[str, CurveDifference]) -> MeanCurveDifference:
     """Return the mean of differences over contents.
 
     It is the geometric mean of the ratios of costs, or the arithmetic mean of differences of
@@ -63,7 +63,7 @@ def mean_over_contents(differences: Mapping[str, Difference]) -> MeanDifference:
     }
     names = tuple(known)
     if not known:
-        return MeanDifference(None, None, None, names, rejected, "no content has a difference")
+        return MeanCurveDifference(None, None, None, names, rejected, "no content has a difference")
     is_ratio = next(iter(differences.values())).is_ratio
 
     def shown(value: float) -> float:
@@ -72,7 +72,7 @@ def mean_over_contents(differences: Mapping[str, Difference]) -> MeanDifference:
     mean = statistics.fmean(known.values())
     if len(known) < CONTENTS_MIN:
         reason = f"an interval over contents requires {CONTENTS_MIN} of them, not {len(known)}"
-        return MeanDifference(shown(mean), None, None, names, rejected, reason)
+        return MeanCurveDifference(shown(mean), None, None, names, rejected, reason)
     error = statistics.stdev(known.values()) / math.sqrt(len(known))
     half = two_sided_quantile(CONFIDENCE, len(known) - 1) * error
-    return MeanDifference(shown(mean), shown(mean - half), shown(mean + half), names, rejected)
+    return MeanCurveDifference(shown(mean), shown(mean - half), shown(mean + half), names, rejected)

@@ -47,7 +47,7 @@ class Overlap:
 
 
 @dataclass(frozen=True)
-class Difference:
+class CurveDifference:
     """A mean difference of a tested curve from a reference.
 
     If `is_ratio`, differences are relative, such as -0.3 for a cost that is 30 % lower. Otherwise,
@@ -77,7 +77,7 @@ class Difference:
     reason: str | None = None
 
 
-def cost_difference(reference: Curve, tested: Curve) -> Difference:
+def cost_difference(reference: Curve, tested: Curve) -> CurveDifference:
     """Return the relative difference of the costs at equal quality.
 
     With bit rates as costs, this is the BD-rate divided by 100. With energies, amounts of money or
@@ -91,11 +91,11 @@ def cost_difference(reference: Curve, tested: Curve) -> Difference:
     reason = _rejection(reference, tested, overlap, "qualities")
     dropped = _dropped(reference, tested)
     if reason is not None:
-        return Difference(is_ratio=True, overlap=overlap, dropped=dropped, reason=reason)
+        return CurveDifference(is_ratio=True, overlap=overlap, dropped=dropped, reason=reason)
     curves = (reference, tested)
     knots = [Knots.of(curve) for curve in curves]
     statistic = partial(_log_ratio, pchip)
-    return Difference(
+    return CurveDifference(
         is_ratio=True,
         value=math.expm1(statistic(knots)),
         check=math.expm1(_log_ratio(akima, knots)),
@@ -107,7 +107,7 @@ def cost_difference(reference: Curve, tested: Curve) -> Difference:
     )
 
 
-def quality_difference(reference: Curve, tested: Curve) -> Difference:
+def quality_difference(reference: Curve, tested: Curve) -> CurveDifference:
     """Return the difference of the qualities at equal cost, in points.
 
     The costs must ascend with the quality, as bit rates do.
@@ -122,11 +122,11 @@ def quality_difference(reference: Curve, tested: Curve) -> Difference:
     reason = _rejection(reference, tested, overlap, "costs") or _descent(usable)
     dropped = _dropped(reference, tested)
     if reason is not None:
-        return Difference(is_ratio=False, overlap=overlap, dropped=dropped, reason=reason)
+        return CurveDifference(is_ratio=False, overlap=overlap, dropped=dropped, reason=reason)
     curves = (reference, tested)
     knots = [Knots.of(curve) for curve in curves]
     statistic = partial(_quality_gap, pchip)
-    return Difference(
+    return CurveDifference(
         is_ratio=False,
         value=statistic(knots),
         check=_quality_gap(akima, knots),
