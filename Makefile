@@ -50,7 +50,7 @@ local: $(READY_LOCAL) ## Benchmark a clip on this computer, without root, contai
 demo: setup ## Boot test machines, deploy a farm on them and benchmark a clip (WORKERS=2)
 	ansible-playbook playbooks/machines-up.yml --extra-vars machines_workers=$(WORKERS)
 	ansible-playbook --inventory inventories/local site.yml
-	ansible-playbook --inventory inventories/local run-benchmark.yml
+	ansible-playbook --inventory inventories/local run-benchmark.yml --extra-vars benchmark_suite=first-look.yml
 	ansible-playbook --inventory inventories/local playbooks/access.yml
 
 .PHONY: demo-down

@@ -39,7 +39,9 @@ def write(record: Record, folder: Path, part: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     name, order = PARTS[part].page, list(PARTS[part].cases)
     entries = [record.entries[key] for key in order if key in record.entries]
-    document = msgspec.json.encode(record, order="deterministic")
+    # Cases also give whole numbers, which a record that was read has as fractions.
+    normalized = msgspec.json.decode(msgspec.json.encode(record), type=Record)
+    document = msgspec.json.encode(normalized, order="deterministic")
     (folder / f"{name}.json").write_bytes(msgspec.json.format(document, indent=2) + b"\n")
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),

@@ -8,7 +8,7 @@ import factories
 import msgspec
 import pytest
 from databases import only
-from ffrtmp_master.api.request_validation import MAX_BODY_BYTES
+from ffrtmp_master.server.request_bounds import MAX_BODY_BYTES
 from ffrtmp_master.settings import Settings
 from master_process import MasterProcess
 from raw_connection import RawConnection, Target, head

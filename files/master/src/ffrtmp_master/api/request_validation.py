@@ -15,9 +15,6 @@ JSON = "application/json"
 GROWING = {"is_growing": True}
 """The option `opt` of routes that store data which is not needed to end a running job."""
 
-MAX_BODY_BYTES = 8 * 1024 * 1024
-"""The maximum size of a JSON body, for example of a suite."""
-
 MAX_AGENT_BODY_BYTES = 4 * 1024 * 1024
 """The maximum size of a body that agents send."""
 

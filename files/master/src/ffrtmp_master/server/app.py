@@ -35,7 +35,7 @@ from ffrtmp_master.api import (
     tokens,
 )
 from ffrtmp_master.auth import authentication
-from ffrtmp_master.server import allowed_methods, fast_path, openapi, request_ids
+from ffrtmp_master.server import allowed_methods, fast_path, openapi, request_bounds, request_ids
 from ffrtmp_master.server.body_budget import BodyBudget, with_body_budget
 from ffrtmp_master.services import Services
 
@@ -116,7 +116,7 @@ def build_framework(served: ServicesHolder) -> Litestar:
         middleware=[timing, request_ids.set_request_id, authentication.BearerAuthentication],
         before_send=[count_answer],
         exception_handlers=problems.HANDLERS,
-        request_max_body_size=request_validation.MAX_BODY_BYTES,
+        request_max_body_size=request_bounds.MAX_BODY_BYTES,
         logging_config=None,
         before_request=request_validation.check,
         plugins=[wire_types],

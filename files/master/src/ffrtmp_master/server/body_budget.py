@@ -6,8 +6,8 @@ from typing import Any
 from litestar.types import ASGIApp, Receive, Send
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.api.request_validation import MAX_BODY_BYTES
 from ffrtmp_master.server.fast_path import send_problem
+from ffrtmp_master.server.request_bounds import MAX_BODY_BYTES
 
 # Smaller bodies are not counted. The number of connections limits them.
 _SMALL_BYTES = 64 * 1024

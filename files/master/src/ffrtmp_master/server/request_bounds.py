@@ -1,9 +1,11 @@
-"""Limits that the listener enforces before a request is authenticated."""
+"""Limits of requests, which the listener enforces before a request is authenticated."""
 
 from typing import NamedTuple
 
-from ffrtmp_master.api.request_validation import MAX_BODY_BYTES
 from ffrtmp_master.settings import Settings
+
+MAX_BODY_BYTES = 8 * 1024 * 1024
+"""The maximum size of a JSON body, for example of a suite."""
 
 PIPELINED_MAX = 16
 """The maximum number of requests of a connection that wait for the response to an earlier one."""

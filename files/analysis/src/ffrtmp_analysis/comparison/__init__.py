@@ -1,0 +1,1 @@
+"""Comparison of the results of two runs, FFmpeg builds, nodes or encoders."""
