@@ -9,7 +9,7 @@ from ffrtmp_analysis.comparison.compared_results import (
     ControlEncodes,
     Repeat,
     ScenarioResults,
-    Side,
+    ComparedSide,
 )
 from ffrtmp_analysis.comparison.conclusion import Conclusion, conclude
 from ffrtmp_analysis.comparison.differences import ComparisonVerdict, Difference, Pairing
@@ -51,7 +51,7 @@ def _side(
     repeats: tuple[Repeat, ...],
     source: str = "clip",
     conditions: dict[Condition, tuple[str, ...]] | None = None,
-) -> Side:
+) -> ComparedSide:
     results = ScenarioResults(
         node="worker1",
         source=source,
@@ -59,10 +59,10 @@ def _side(
         repeats=repeats,
         conditions=conditions or {},
     )
-    return Side(name=name, scenarios=(results,))
+    return ComparedSide(name=name, scenarios=(results,))
 
 
-def _one(a: Side, b: Side, quantity: Quantity = Quantity.SPEED) -> Difference:
+def _one(a: ComparedSide, b: ComparedSide, quantity: Quantity = Quantity.SPEED) -> Difference:
     (found,) = compare(a, b, quantities=(quantity,)).differences
     return found
 
@@ -200,7 +200,7 @@ def test_invalid_results_are_not_compared() -> None:
     assert (mixed.b.n, mixed.b.n_invalid) == (8, 1)
 
 
-def _clips(name: str, factors: Sequence[float]) -> Side:
+def _clips(name: str, factors: Sequence[float]) -> ComparedSide:
     scenarios = tuple(
         _side(
             name,
@@ -209,7 +209,7 @@ def _clips(name: str, factors: Sequence[float]) -> Side:
         ).scenarios[0]
         for number, factor in enumerate(factors)
     )
-    return Side(name=name, scenarios=scenarios)
+    return ComparedSide(name=name, scenarios=scenarios)
 
 
 def test_intervals_of_selected_differences_are_wider() -> None:
@@ -242,9 +242,9 @@ def test_scenarios_of_one_side_are_named() -> None:
     assert conclude(comparison) is Conclusion.UNDECIDED
 
 
-def _with_controls(side: Side, speeds: Sequence[float], **settings: float) -> Side:
+def _with_controls(side: ComparedSide, speeds: Sequence[float], **settings: float) -> ComparedSide:
     controls = ControlEncodes(node="worker1", speeds=tuple(speeds), **settings)  # type: ignore[arg-type]
-    return Side(name=side.name, scenarios=side.scenarios, controls=(controls,))
+    return ComparedSide(name=side.name, scenarios=side.scenarios, controls=(controls,))
 
 
 def test_shifted_control_encodes_come_first_and_excuse_the_speed() -> None:
@@ -275,7 +275,7 @@ def test_no_regression_is_concluded_from_equal_builds() -> None:
     chance, conclusions = random.Random(6), []  # noqa: S311 - it is a simulation
     for _ in range(20):
         sides = [
-            Side(
+            ComparedSide(
                 name=name,
                 scenarios=tuple(
                     _side(

@@ -82,7 +82,7 @@ class ControlEncodes(msgspec.Struct, frozen=True, kw_only=True):
     usual_high: float | None = None
 
 
-class Side(msgspec.Struct, frozen=True, kw_only=True):
+class ComparedSide(msgspec.Struct, frozen=True, kw_only=True):
     """One side of a comparison.
 
     Attributes:
