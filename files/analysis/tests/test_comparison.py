@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import pytest
 from ffrtmp_analysis.comparison.compared_results import (
+    ComparedSide,
     Condition,
     ControlEncodes,
     Repeat,
     ScenarioResults,
-    ComparedSide,
 )
 from ffrtmp_analysis.comparison.conclusion import Conclusion, conclude
 from ffrtmp_analysis.comparison.differences import ComparisonVerdict, Difference, Pairing

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ffrtmp_analysis.comparison.clip_means import mean_differences
-from ffrtmp_analysis.comparison.compared_results import ScenarioResults, ComparedSide
+from ffrtmp_analysis.comparison.compared_results import ComparedSide, ScenarioResults
 from ffrtmp_analysis.comparison.control_shift import compare_controls
 from ffrtmp_analysis.comparison.differences import Comparison, Difference
 from ffrtmp_analysis.comparison.quantities import RULES, Quantity
