@@ -10,7 +10,11 @@ from .api import Json
 from .medians import result_values
 from .rate_distortion.curve import Curve, RatePoint, make_curve
 
+TIME_RATIO = "time_ratio"
+"""Encoding time divided by the duration of the video, the inverse of the speed."""
+
 COSTS = {
+    TIME_RATIO: "speed",
     "cpu_s": "CPU time",
     "energy_gross_j": "energy",
     "cost_per_video_hour": "cost",
@@ -88,7 +92,11 @@ def read_curves(
         exported: Rows of the master's table of results by the id of the result, with the costs.
     """
     repeats = [
-        values | {"sha256": (result["measurement"].get("output") or {}).get("sha256")}
+        values
+        | {
+            "sha256": (result["measurement"].get("output") or {}).get("sha256"),
+            TIME_RATIO: 1 / values["speed"] if values["speed"] else None,
+        }
         for result in results
         if (values := result_values(result, (exported or {}).get(result["id"])))["verdict"]
         != "invalid"
