@@ -35,6 +35,8 @@ class EncodeCurves:
 
     Attributes:
         encoder: Name of the encoder.
+        configuration: Encoder and preset, without the library's prefix.
+        size: Size of the pictures, such as 1280x720, or None if it is unknown.
         rate: The bit rate over the quality.
         costs: The other costs over the quality, by the name of the figure; only those of which at
             least one repeat has a value.
@@ -45,6 +47,8 @@ class EncodeCurves:
     """
 
     encoder: str
+    configuration: str
+    size: str | None
     rate: Curve
     costs: Mapping[str, Curve]
     currency: str | None
@@ -128,10 +132,15 @@ def _labels(repeats: Iterable[Repeat]) -> dict[str, str]:
     """Return encoder and preset for each encode, or its name if these do not distinguish it."""
     labels: dict[str, str] = {}
     for repeat in repeats:
-        parts = (str(repeat["encoder"]).removeprefix("lib"), repeat["preset"])
-        labels[repeat["encode"]] = " ".join(str(part) for part in parts if part)
+        labels[repeat["encode"]] = _configuration(repeat)
     shared = [label for label in labels.values() if list(labels.values()).count(label) > 1]
     return {encode: encode if label in shared else label for encode, label in labels.items()}
+
+
+def _configuration(repeat: Repeat) -> str:
+    """Return encoder and preset, such as `x264 medium`."""
+    parts = (str(repeat["encoder"]).removeprefix("lib"), repeat["preset"])
+    return " ".join(str(part) for part in parts if part)
 
 
 def _curves(label: str, repeats: Sequence[Repeat], quality: str) -> EncodeCurves:
@@ -150,6 +159,8 @@ def _curves(label: str, repeats: Sequence[Repeat], quality: str) -> EncodeCurves
     currencies = {repeat["currency"] for repeat in repeats} - {None}
     return EncodeCurves(
         encoder=repeats[0]["encoder"],
+        configuration=_configuration(repeats[0]),
+        size=repeats[0]["size"],
         rate=rate,
         costs=costs,
         currency=currencies.pop() if len(currencies) == 1 else None,
