@@ -24,7 +24,7 @@ _FIELDS = (
     "turbo",
 )
 _PROVENANCE = ("agent_version", "ffmpeg", "quality_ffmpeg")
-# State and times change without the node, and addresses are not properties of the measurement.
+# Neither addresses nor the name of the host affect the measurement, and bundles are given away.
 _REGISTERED = (
     "agent_version",
     "encoders",
@@ -35,6 +35,7 @@ _REGISTERED = (
     "labels",
     "quality_ffmpeg",
 )
+_HOST_NAME = "hostname"
 
 
 def node_environments(
@@ -61,13 +62,19 @@ def node_environments(
                 [result for result in results if result.get("node") == name]
             ),
             "registration": (
-                {key: known[name][key] for key in _REGISTERED if key in known[name]}
+                _registration(known[name]["registration"])
                 if name in known
                 else {"status": "unavailable", "reason": absent}
             ),
         }
         for name in sorted(names)
     ]
+
+
+def _registration(registered: Json) -> dict[str, Any]:
+    found = {key: registered[key] for key in _REGISTERED if key in registered}
+    found["facts"] = {key: fact for key, fact in found["facts"].items() if key != _HOST_NAME}
+    return found
 
 
 def _environment(results: Sequence[Json]) -> dict[str, list[Any]]:
