@@ -129,7 +129,7 @@ def test_the_manifest_lists_what_is_missing(directory: Path, tmp_path: Path) -> 
         {"path": scores, "reason": "retention"},
     ]
     assert not manifest["is_complete"]
-    # What is known to be missing is no damage.
+    # Files that are known to be missing do not count as damage.
     assert verify(bundle).problems == ()
 
 

@@ -38,7 +38,7 @@ _BLOCK_BYTES = 1024**2
 
 @dataclass(frozen=True)
 class BundleContent:
-    """What a bundle of a directory will contain.
+    """Contents of the bundle of a directory.
 
     Attributes:
         files: The files of the directory.
@@ -56,7 +56,7 @@ class BundleContent:
 
 
 def bundle_content(directory: Path, release: str, farm: str = "") -> BundleContent:
-    """Return what the bundle of a directory of results contains.
+    """Return the contents of the bundle of a directory of results.
 
     Args:
         directory: The directory, which `ffrtmp results` or run-benchmark.yml has written.
@@ -126,7 +126,7 @@ def write_bundle(content: BundleContent, file: IO[bytes]) -> None:
     """Write a bundle. Equal contents give equal bytes, with the same release and zlib.
 
     Args:
-        content: What it contains.
+        content: Its contents.
         file: The file, which is open for writing.
 
     Raises:
@@ -192,7 +192,7 @@ def _digests(directory: Path, files: DirectoryFiles) -> dict[str, str]:
         raise SettingsError(
             f"{directory}: {error}. Write the directory again: ffrtmp results RUN --directory DIR"
         ) from error
-    # An extracted bundle contains its manifest, which is written anew.
+    # An extracted bundle contains its manifest, which the export replaces.
     digests.pop(MANIFEST_NAME, None)
     return digests
 

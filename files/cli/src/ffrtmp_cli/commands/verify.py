@@ -44,8 +44,8 @@ class VerificationDocument(
         release: The release of ffrtmp that wrote the bundle; null without a manifest.
         schema_version: The version of the manifest; null without one.
         is_complete: Whether the run was complete when it was exported; null without a manifest.
-        missing_at_export: The paths of the files that the run already lacked when it was exported,
-            which are no problems.
+        missing_at_export: The paths of the files that the run already lacked when it was exported.
+            They do not count as problems.
         problems: The problems.
     """
 
