@@ -46,7 +46,7 @@ def _reference(controls: ControlEncodes | None) -> float | None:
 
 
 def _related(results: ScenarioResults, reference: float | None) -> ScenarioResults:
-    lost = {
+    lost: dict[Quantity, str] = {
         quantity: _HOST_REASON
         for quantity in Quantity
         if RULES[quantity].is_of_host and quantity is not Quantity.SPEED
