@@ -8,9 +8,9 @@ from ffrtmp_analysis.comparison.compared_results import (
     Repeat,
     ScenarioResults,
 )
+from ffrtmp_analysis.comparison.control_ratio import relate_to_controls
 from ffrtmp_analysis.comparison.differences import ComparisonVerdict, Difference
 from ffrtmp_analysis.comparison.quantities import Quantity
-from ffrtmp_analysis.comparison.control_ratio import relate_to_controls
 from ffrtmp_analysis.comparison.side_comparison import compare
 from ffrtmp_shared.verdict import VerdictState
 
