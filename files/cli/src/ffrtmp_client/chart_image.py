@@ -17,7 +17,7 @@ def render_plots(plots: Iterable[Plot]) -> list[str]:
         plots: The plots.
 
     Raises:
-        SettingsError: The package vl-convert-python is not installed.
+        SettingsError: The package vl-convert-python is not installed, or cannot draw a chart.
     """
     found = list(plots)
     if not found:
@@ -29,7 +29,10 @@ def render_plots(plots: Iterable[Plot]) -> list[str]:
             "the charts of the report cannot be drawn, because the Python package "
             f"vl-convert-python is not installed: {error}"
         ) from error
-    return [
-        str(vl_convert.vegalite_to_svg(dict(plot.specification), vl_version=_VEGA_LITE))
-        for plot in found
-    ]
+    try:
+        return [
+            str(vl_convert.vegalite_to_svg(dict(plot.specification), vl_version=_VEGA_LITE))
+            for plot in found
+        ]
+    except ValueError as error:
+        raise SettingsError(f"the charts of the report cannot be drawn: {error}") from error

@@ -12,6 +12,7 @@ from . import legend, rate_remarks, results, runs, table
 from .api import Json, Master
 from .chart_image import render_plots
 from .errors import ApiError, SettingsError
+from .folder import replacing
 from .medians import encode_name
 from .report.document import Report
 from .report.html_page import html_page
@@ -20,6 +21,7 @@ from .report.run_report import make_report
 from .report.sections.conditions import frame_rate_hz
 from .report.sections.time_series import select_result
 from .result_files import RunResults
+from .saved_results import DOCUMENT_NAME
 
 REPORT_NAME = "report.html"
 """Name of the report in the directory of the results."""
@@ -33,6 +35,7 @@ It raises ApiError or OSError if the artifact cannot be read.
 _SAMPLES, _SCORES = "series.parquet", "scores.parquet"
 _FAILURES = "failures.json"
 _ARTIFACT_MAX_BYTES = 256 * 1024**2
+_FILE_MODE = 0o644
 _COLUMNS = 1_000_000
 """Maximum length of a line of text, which no sentence reaches."""
 
@@ -94,18 +97,42 @@ def saved_report(path: Path, read: RunResults) -> Report:
         SettingsError: A file of the directory is damaged.
     """
     folder = path if path.is_dir() else path.parent
-    document = json.loads((folder / "results.json").read_bytes())
     file = folder / _FAILURES
     try:
+        document = json.loads((folder / DOCUMENT_NAME).read_bytes())
         failures = json.loads(file.read_bytes()) if file.exists() else []
     except (OSError, ValueError, RecursionError) as error:
-        raise SettingsError(f"{file} cannot be read: {error}") from error
-    return report_of(
-        read,
-        str(document.get("farm") or ""),
-        failures,
-        lambda result, name: _read_file(folder / results.artifact_path(result, name)),
-    )
+        raise SettingsError(f"a file of {folder} cannot be read: {error}") from error
+    try:
+        return report_of(
+            read,
+            str(document.get("farm") or ""),
+            failures,
+            lambda result, name: _read_file(folder / results.artifact_path(result, name)),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        # The files come from anywhere, and the report reads most of their fields.
+        raise SettingsError(
+            f"{folder} does not contain results of this release: {error!r}. For results of a newer "
+            "release, update ffrtmp"
+        ) from error
+
+
+def write_report(folder: Path, read: RunResults) -> Path:
+    """Write the report on a run to the directory of its results, and return its path.
+
+    Args:
+        folder: The directory.
+        read: The results in this directory.
+
+    Raises:
+        SettingsError: The report cannot be drawn, read or written.
+    """
+    content = report_page(saved_report(folder, read))
+    file = folder / REPORT_NAME
+    with replacing(file, _FILE_MODE) as opened:
+        opened.write(content)
+    return file
 
 
 def farm_report(master: Master, read: RunResults, farm_name: str = "") -> Report:

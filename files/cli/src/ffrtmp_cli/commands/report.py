@@ -12,7 +12,7 @@ from ffrtmp_client.result_files import read_results
 from ffrtmp_client.saved_results import read_saved_results
 
 from ffrtmp_cli.connection import connectable
-from ffrtmp_cli.errors import CommandError
+from ffrtmp_cli.errors import CommandError, ExitCode
 from ffrtmp_cli.examples import examples
 from ffrtmp_cli.name_completion import complete_runs
 from ffrtmp_cli.output import json_output
@@ -86,6 +86,8 @@ def command(
     )
 
     path = Path(run)
+    if "/" in run and not path.exists():
+        raise CommandError(f"{run} does not exist", ExitCode.NOT_FOUND)
     if path.exists():
         try:
             read = read_saved_results(path)
