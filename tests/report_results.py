@@ -125,7 +125,7 @@ def save_run(
     folder: Path,
     results: Sequence[Json],
     failed: Sequence[Json] = (),
-    change: Callable[[Json], None] = lambda document: None,
+    change: Callable[[Json], None] | None = None,
 ) -> Path:
     """Write the results of a run to a directory, with the time series of each result.
 
@@ -155,7 +155,8 @@ def save_run(
         "results": list(results),
         "precision": {"medians": _medians(results), "drifts": []},
     }
-    change(document)
+    if change is not None:
+        change(document)
     (folder / "results.json").write_text(json.dumps(document))
     if failed:
         (folder / "failures.json").write_text(json.dumps(failed))
