@@ -93,7 +93,7 @@ def density_and_live() -> list[Json]:
             "quality": {"status": "unavailable", "reason": "a density has no output"},
         }
         found.append(document)
-    document = _result("worker1", "clip/libx264/3000k", 1, "live")
+    document = _result("worker1", "clip/live-x264/3000k", 1, "live")
     document["scenario"]["encode"] = _encode("libx264", "fast", {"bitrate_kbps": 3000})
     document["measurement"] |= {
         "live": msgspec.to_builtins(LIVE),

@@ -144,16 +144,6 @@ def draw_curves(caption: str, table: Table, x: Axis, y: Axis, series: TableColum
     """
     names = _names(table, series)
     color = _series_color(names, series)
-    shape = {
-        "field": series.name,
-        "type": "nominal",
-        "title": None,
-        "legend": {} if len(names) > 1 else None,
-        "scale": {
-            "domain": names,
-            "range": [_SHAPES[number % len(_SHAPES)] for number in range(len(names))],
-        },
-    }
     layers: list[dict[str, Any]] = [
         {
             "mark": {"type": "line", "aria": False, "strokeWidth": 1.5},
@@ -171,7 +161,7 @@ def draw_curves(caption: str, table: Table, x: Axis, y: Axis, series: TableColum
             "mark": {"type": "point", "filled": True, "opacity": 1, "size": _SYMBOL_SIZE},
             "encoding": {
                 "y": y.encoding(table.rows),
-                "shape": shape,
+                "shape": _series_shape(names, series),
                 "description": {"field": "description", "type": "nominal"},
             },
         }
@@ -185,9 +175,7 @@ def draw_curves(caption: str, table: Table, x: Axis, y: Axis, series: TableColum
     return _plot(caption, table, specification, names_used)
 
 
-def draw_dots(
-    caption: str, table: Table, group: TableColumn, x: Axis, series: TableColumn | None = None
-) -> Plot:
+def draw_dots(caption: str, table: Table, group: TableColumn, x: Axis, series: TableColumn) -> Plot:
     """Return a plot with a line of dots for each group, one dot for each row.
 
     Args:
@@ -195,36 +183,21 @@ def draw_dots(
         table: The table.
         group: The column that names the groups, which are the rows of the chart.
         x: The horizontal axis.
-        series: The column that selects color and shape of the dots, if any.
+        series: The column that selects color and shape of the dots, in the order of its names.
     """
-    encoding: dict[str, Any] = {
-        "y": _band(table, group),
-        "x": x.encoding(table.rows),
-        "description": {"field": "description", "type": "nominal"},
-    }
-    mark: dict[str, Any] = {"type": "point", "opacity": 0.85, "size": 60, "filled": True}
-    if series is None:
-        mark["color"] = "var(--series-1)"
-    else:
-        names = _names(table, series)
-        encoding["color"] = _series_color(names, series)
-        encoding["shape"] = {
-            "field": series.name,
-            "type": "nominal",
-            "title": None,
-            "legend": {},
-            "scale": {
-                "domain": names,
-                "range": [_SHAPES[number % len(_SHAPES)] for number in range(len(names))],
-            },
-        }
+    names = series.names or _names(table, series)
     specification = {
         "height": {"step": _ROW_HEIGHT},
-        "mark": mark,
-        "encoding": encoding,
+        "mark": {"type": "point", "opacity": 0.85, "size": 60, "filled": True},
+        "encoding": {
+            "y": _band(table, group),
+            "x": x.encoding(table.rows),
+            "color": _series_color(names, series),
+            "shape": _series_shape(names, series),
+            "description": {"field": "description", "type": "nominal"},
+        },
     }
-    used = [group.name, x.column.name, *([series.name] if series else [])]
-    return _plot(caption, table, specification, used)
+    return _plot(caption, table, specification, [group.name, x.column.name, series.name])
 
 
 def draw_bars(caption: str, table: Table, group: TableColumn, x: Axis) -> Plot:
@@ -293,6 +266,11 @@ def _series_color(names: Sequence[str], series: TableColumn) -> dict[str, Any]:
         "legend": {} if len(names) > 1 else None,
         "scale": {"domain": list(names), "range": colors},
     }
+
+
+def _series_shape(names: Sequence[str], series: TableColumn) -> dict[str, Any]:
+    shapes = [_SHAPES[number % len(_SHAPES)] for number in range(len(names))]
+    return {**_series_color(names, series), "scale": {"domain": list(names), "range": shapes}}
 
 
 def _plot(

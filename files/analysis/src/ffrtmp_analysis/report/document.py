@@ -21,12 +21,14 @@ class TableColumn:
         decimals: The number of decimals of its numbers, if it is fixed.
         digits: The number of significant digits of its numbers, if it is fixed. A column with
             neither contains texts.
+        names: All texts that the column may contain, if they have a fixed order.
     """
 
     name: str
     heading: str
     decimals: int | None = None
     digits: int | None = None
+    names: Sequence[str] = ()
 
     @property
     def is_number(self) -> bool:

@@ -42,7 +42,7 @@ class ReportDocument(
 
 @click.command(
     epilog=examples(
-        "ffrtmp report results/latest",
+        "ffrtmp report demo-results",
         "ffrtmp report last --output report.html --markdown report.md",
     ),
 )

@@ -21,7 +21,7 @@ from .rate_distortion import PLOTS_MAX, left_out
 _REPEATS_MAX = 400
 _KINDS = frozenset({"transcode", "ladder", "decode"})
 _SCENARIO = TableColumn("scenario", "Scenario")
-_VERDICT = TableColumn("verdict", "Verdict")
+_VERDICT = TableColumn("verdict", "Verdict", names=("valid", "degraded", "invalid"))
 _DEVIATION = TableColumn("deviation", "Speed relative to the median (%)", decimals=1)
 
 

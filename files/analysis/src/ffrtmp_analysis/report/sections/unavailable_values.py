@@ -1,4 +1,4 @@
-"""What a run did not measure, with the reasons."""
+"""Unavailable values of a run, with the reasons."""
 
 from __future__ import annotations
 
