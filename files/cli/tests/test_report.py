@@ -1,6 +1,5 @@
 """Tests of ffrtmp report."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +52,24 @@ def test_a_missing_package_is_named(
     ffrtmp: Ffrtmp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = save_run(tmp_path / "results", transcodes())
-    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    (tmp_path / "vl_convert.py").write_text("raise ImportError('no such package')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     outcome = ffrtmp("report", str(folder))
     assert outcome.code == 1
-    assert "vl-convert-python is not installed" in outcome.err
+    assert "vl-convert-python is not installed (no such package)" in outcome.err
+    assert "pip install vl-convert-python" in outcome.err
     assert not (folder / "report.html").exists()
+
+
+def test_a_failed_renderer_is_an_error(
+    ffrtmp: Ffrtmp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_run(tmp_path / "results", transcodes())
+    (tmp_path / "vl_convert.py").write_text("import os; os.abort()")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    outcome = ffrtmp("report", str(folder))
+    assert outcome.code == 1
+    assert "the renderer ended with -6" in outcome.err
 
 
 def test_damaged_results_are_refused_by_name(ffrtmp: Ffrtmp, tmp_path: Path) -> None:

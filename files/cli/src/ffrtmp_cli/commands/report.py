@@ -103,7 +103,7 @@ def command(
     try:
         page = report_page(report)
     except ApiError as error:
-        raise CommandError(f"{error}. Install it: pip install vl-convert-python") from error
+        raise CommandError(str(error)) from error
     file = output or str(folder / _NAME)
     _write(file, page)
     if markdown is not None:
