@@ -101,7 +101,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             "<b>unknown</b> encoder",
             "No job of the run has succeeded",
         )
-    file = write_report(folder, read_saved_results(folder))
+    file = write_report(folder, read_saved_results(folder)).path
     return Case(request.param, plots, texts, file)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from . import legend, rate_remarks, results, runs, table
 from .api import Json, Master
 from .chart_image import render_plots
 from .errors import ApiError, SettingsError
-from .folder import replacing
+from .folder import Folder
 from .medians import encode_name
 from .report.document import Report
 from .report.html_page import html_page
@@ -35,9 +37,23 @@ It raises ApiError or OSError if the artifact cannot be read.
 _SAMPLES, _SCORES = "series.parquet", "scores.parquet"
 _FAILURES = "failures.json"
 _ARTIFACT_MAX_BYTES = 256 * 1024**2
-_FILE_MODE = 0o644
 _COLUMNS = 1_000_000
 """Maximum length of a line of text, which no sentence reaches."""
+
+
+@dataclass(frozen=True)
+class WrittenReport:
+    """A report in the directory of the results of a run.
+
+    Attributes:
+        path: The file.
+        plots: The number of its charts.
+        is_changed: Whether the file was, or would be, written or replaced.
+    """
+
+    path: Path
+    plots: int
+    is_changed: bool
 
 
 def report_of(
@@ -118,21 +134,27 @@ def saved_report(path: Path, read: RunResults) -> Report:
         ) from error
 
 
-def write_report(folder: Path, read: RunResults) -> Path:
-    """Write the report on a run to the directory of its results, and return its path.
+def write_report(path: Path, read: RunResults, *, is_dry: bool = False) -> WrittenReport:
+    """Write the report on a run to the directory of its results.
+
+    The file is replaced only if its content differs. Its time is the end of the run, as that of
+    the other files.
 
     Args:
-        folder: The directory.
+        path: The directory.
         read: The results in this directory.
+        is_dry: Whether nothing is written.
 
     Raises:
         SettingsError: The report cannot be drawn, read or written.
     """
-    content = report_page(saved_report(folder, read))
-    file = folder / REPORT_NAME
-    with replacing(file, _FILE_MODE) as opened:
-        opened.write(content)
-    return file
+    report = saved_report(path, read)
+    folder, file = Folder(path, is_dry=is_dry), path / REPORT_NAME
+    folder.put(REPORT_NAME, report_page(report))
+    if folder.changes and not is_dry:
+        modified_s = results.end_s(read.run, read.results)
+        os.utime(file, (modified_s, modified_s))
+    return WrittenReport(file, len(report.plots), is_changed=bool(folder.changes))
 
 
 def farm_report(master: Master, read: RunResults, farm_name: str = "") -> Report:

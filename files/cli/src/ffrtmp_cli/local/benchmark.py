@@ -282,7 +282,7 @@ def _fetch(
     write_results(farm.master, read, folder, FARM_NAME, more)
     remarks = list(session.remarks)
     try:
-        report: Path | None = write_report(directory, read)
+        report: Path | None = write_report(directory, read).path
     except ApiError as error:
         # The results are complete without it.
         report = None
