@@ -172,6 +172,23 @@ def _check_results(checkout: Checkout, run_id: str, printed: str) -> None:
 
 
 @pytest.mark.deep
+def test_results_are_complete_without_the_package_for_charts(
+    farm: Farm, agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vl_convert.py").write_text("raise ImportError('no such package')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    checkout = Checkout(tmp_path / "checkout", farm)
+    log = checkout.folder / "run.log"
+    playbook = checkout.start(log)
+    for _ in range(2):
+        agent.succeed(agent.claim(wait_s=60))
+    assert playbook.wait(timeout=300) == 0, log.read_text()
+    assert "Report: none, because the charts" in log.read_text().splitlines()[-1]
+    assert (checkout.folder / "results/latest/table.txt").exists()
+    assert not (checkout.folder / "results/latest/report.html").exists()
+
+
+@pytest.mark.deep
 def test_earlier_results_and_a_directory_latest_are_left_alone(
     checkout: Checkout, agent: Agent
 ) -> None:

@@ -152,7 +152,7 @@ def write_report(path: Path, read: RunResults, *, is_dry: bool = False) -> Writt
     folder, file = Folder(path, is_dry=is_dry), path / REPORT_NAME
     folder.put(REPORT_NAME, report_page(report))
     if folder.changes and not is_dry:
-        modified_s = results.end_s(read.run, read.results)
+        modified_s = int(results.end_s(read.run, read.results))
         os.utime(file, (modified_s, modified_s))
     return WrittenReport(file, len(report.plots), is_changed=bool(folder.changes))
 
