@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import legend, rate_remarks, results, runs, table
+from . import encoder_differences, legend, rate_remarks, results, runs, table
 from .api import Json, Master
 from .chart_image import render_plots
 from .errors import ApiError, SettingsError
@@ -78,7 +78,10 @@ def report_of(
             results=read.results,
             rows=rows,
             precision=read.precision,
-            statements=table.find_findings(rows),
+            statements=[
+                *table.find_findings(rows),
+                *encoder_differences.difference_lines(read.results, read.exported, _COLUMNS),
+            ],
             remarks=[
                 *rate_remarks.remark_lines(read.results, _COLUMNS),
                 *(f"{line}." for line in legend.cache_lines(read.results)),
