@@ -115,7 +115,8 @@ class Page:
         return answer["result"].get("value")
 
     def pdf(self) -> bytes:
-        """Return the page as PDF."""
+        """Return the page as it is printed, as PDF."""
+        self._call("Emulation.setEmulatedMedia", {"media": "print"})
         return base64.b64decode(self._call("Page.printToPDF", {"printBackground": True})["data"])
 
     def screenshot(self, width: int) -> bytes:

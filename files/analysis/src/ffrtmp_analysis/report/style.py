@@ -62,7 +62,7 @@ pre {
   body { max-width: none; padding: 0; font-size: 10pt; }
   nav { display: none; }
   .scroll { overflow: visible; }
-  h2, figcaption, caption { break-after: avoid; }
+  h2, figure > .scroll, figcaption, caption { break-after: avoid; }
   figure svg, tr { break-inside: avoid; }
   thead { display: table-header-group; }
   details::details-content { content-visibility: visible; display: block; height: auto; }

@@ -20,23 +20,30 @@ _ROWS_MAX = 300
 
 @dataclass(frozen=True)
 class _Sample:
-    """A column of the samples, the heading of its axis, and the factor to the shown unit."""
+    """A column of the samples, the heading of its axis, and the factor to the shown unit.
+
+    `is_rate` states that a value is a rate since the previous sample.
+    """
 
     name: str
     text: str
     heading: str
     factor: float = 1.0
+    is_rate: bool = False
 
 
 _SAMPLES = (
-    _Sample("fps", "Frame rate", "Frame rate (frames/s)"),
-    _Sample("output_bitrate_kbps", "Bit rate of the output", "Bit rate (kbit/s)"),
+    _Sample("fps", "Frame rate", "Frame rate (frames/s)", is_rate=True),
     _Sample("lag_s", "Lag of the encoder", "Lag (s)"),
     _Sample("host_cpu_ratio", "CPU use of the host", "CPU use (%)", factor=100.0),
     _Sample("frequency_mean_mhz", "Clock of the CPUs", "Mean clock (MHz)"),
     _Sample("temperature_celsius", "Temperature", "Temperature (degrees Celsius)"),
     _Sample("power_w", "Power of the packages", "Power (W)"),
 )
+_INTERVAL_MIN_S = 0.5
+"""The shortest time between two samples from which a rate is shown, because the last sample of a
+measurement may follow shortly after the one before it."""
+
 _TIME = TableColumn("time", "Time (s)", digits=3)
 
 
@@ -73,11 +80,11 @@ def time_series_section(data: RunData) -> Section:
     for sample in _SAMPLES:
         rows = _sample_rows(series, sample)
         if len(rows) >= _ROWS_MIN:
-            blocks.append(_sample_plot(series, sample, rows))
+            blocks.append(_sample_plot(sample, rows))
         elif series.samples:
-            few.append(sample.text.lower())
+            few.append(sample.text[0].lower() + sample.text[1:])
     if blocks and few:
-        blocks.append(Paragraph(f"Without enough samples for a plot: {', '.join(few)}."))
+        blocks.append(Paragraph(f"Without samples, or with too few for a plot: {', '.join(few)}."))
     if series.reason:
         blocks.append(Paragraph(series.reason))
     if not blocks:
@@ -142,21 +149,24 @@ def _part_frames(frames: int, frame_rate: float) -> int:
 
 def _sample_rows(series: TimeSeries, sample: _Sample) -> list[dict[str, Any]]:
     times, values = series.samples.get("elapsed_s", ()), series.samples.get(sample.name, ())
-    rows = [
-        {"time": time_s, "value": value * sample.factor, "series": sample.text}
-        for time_s, value in zip(times, values, strict=False)
-        if time_s is not None and value is not None
-    ]
+    rows = []
+    previous_s = -math.inf
+    for time_s, value in zip(times, values, strict=False):
+        if time_s is None:
+            continue
+        is_short = sample.is_rate and time_s - previous_s < _INTERVAL_MIN_S
+        if value is not None and not is_short:
+            rows.append({"time": time_s, "value": value * sample.factor, "series": sample.text})
+        previous_s = time_s
+    return rows
+
+
+def _sample_plot(sample: _Sample, rows: list[dict[str, Any]]) -> Plot:
+    value = TableColumn("value", sample.heading, digits=4)
     # Of a long measurement, every nth sample is shown.
     step = math.ceil(len(rows) / _ROWS_MAX)
-    return rows[:: max(step, 1)]
-
-
-def _sample_plot(series: TimeSeries, sample: _Sample, rows: list[dict[str, Any]]) -> Plot:
-    value = TableColumn("value", sample.heading, digits=4)
-    total = sum(each is not None for each in series.samples[sample.name])
-    part = f" {len(rows)} of {total} samples are shown." if len(rows) < total else ""
-    table = Table(f"{sample.text} over time", (_TIME, value), rows)
+    part = f" Every {step}th sample is shown." if step > 1 else ""
+    table = Table(f"{sample.text} over time", (_TIME, value), rows[::step])
     return draw_curves(
         f"{sample.text} over the time of the encode.{part}",
         table,
