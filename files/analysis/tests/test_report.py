@@ -155,6 +155,41 @@ def test_invalid_results_have_no_points_and_are_counted() -> None:
     assert "All results are invalid" in _text(_section(report, "rate-distortion"))
 
 
+def test_rows_without_quality_do_not_remove_the_plot_of_the_others() -> None:
+    results = transcodes()
+    for result in results:
+        if result["scenario"]["name"].endswith("crf22"):
+            unavailable = {"status": "unavailable", "reason": "no libvmaf"}
+            result["measurement"]["quality"] = unavailable
+    report = make_report(_run(results))
+    rows = {plot.table.caption: len(plot.table.rows) for plot in report.plots}
+    assert rows["Speed and VMAF NEG, source clip"] == 7
+    section = _section(report, "efficiency")
+    (rest,) = [
+        block
+        for block in section.blocks
+        if isinstance(block, Table) and block.caption.startswith("Speed without a chart")
+    ]
+    assert [row["point"] for row in rest.rows] == ["crf22"]
+    assert "Without points, because their VMAF NEG is unavailable: x264 medium crf22." in _text(
+        _section(report, "rate-distortion")
+    )
+
+
+def test_the_resources_of_a_density_are_those_of_its_rate_point() -> None:
+    results = density_and_live()
+    other = copy.deepcopy(results[0])
+    other["id"] = "other"
+    other["scenario"]["name"] = "clip/libx264/4000k"
+    other["scenario"]["encode"]["rate"] = {"bitrate_kbps": 4000}
+    other["measurement"]["density"] |= {"limit": "memory", "streams": 2}
+    report = make_report(_run([*results, other]))
+    (plot,) = [plot for plot in report.plots if plot.table.caption == "Streams in real time"]
+    found = {row["name"]: (row["streams"], row["limit"]) for row in plot.table.rows}
+    assert found["x264 8 2000k"] == (5, "cpu")
+    assert (2, "memory") in found.values()
+
+
 def test_nodes_are_never_in_one_plot() -> None:
     report = make_report(_run([*transcodes(), *transcodes(node="worker2")]))
     captions = [plot.table.caption for plot in report.plots]

@@ -16,7 +16,7 @@ _SLOT = TableColumn("name", "Encode")
 def density_section(data: RunData) -> Section:
     """Return the section with the streams in real time of each encode and node."""
     title = "Density: streams in real time"
-    rows = [row for row in data.measured_rows if row["kind"] == "density"]
+    rows = [row for row in data.measured_rows if row["streams"] is not None]
     if not rows:
         reason = data.empty_reason or "The suite contains no scenario of the kind density."
         return Section("density", title, [Paragraph(reason)])
@@ -75,9 +75,10 @@ def _belongs_to(result: Document, row: Document) -> bool:
     measurement = result["measurement"]
     return (
         result["node"] == row["node"]
-        and result["scenario"]["source"]["name"] == row["source"]
         and result["scenario"]["kind"] == "density"
-        and f"/{row['encode']}/" in result["scenario"]["name"] + "/"
+        # The name is SOURCE/ENCODE/RATE, which the name of an FFmpeg build may follow.
+        and result["scenario"]["name"].split("/")[:3]
+        == [row["source"], row["encode"], row["rate_point"]]
         and measurement["provenance"]["ffmpeg"]["sha256"] == row["ffmpeg_sha256"]
         and measurement.get("density") is not None
         and verdict_of(result)[0] != "invalid"

@@ -66,7 +66,7 @@ def efficiency_section(data: RunData) -> Section:
             blocks.append(Paragraph(_missing_reason(data, quantity)))
             continue
         for place, members in list(places.items())[:PLOTS_MAX]:
-            blocks.append(_block(data, quantity, place_text(place, places), members, labels))
+            blocks += _blocks(data, quantity, place_text(place, places), members, labels)
     blocks += left_out(len(places))
     if any(row["is_estimate"] for row in rows):
         blocks.append(
@@ -86,13 +86,14 @@ def _missing_reason(data: RunData, quantity: _Quantity) -> str:
     return f"{quantity.text} was not measured."
 
 
-def _block(
+def _blocks(
     data: RunData,
     quantity: _Quantity,
     where: str,
     rows: Sequence[Document],
     labels: dict[str, str],
-) -> Block:
+) -> list[Block]:
+    """Return the plot of the rows with a quality, and the table of the others."""
     name, quality = quality_name(data.measured_rows)
     currencies = sorted({str(row["currency"]) for row in rows if row["currency"]})
     is_cost = quantity.name.startswith("cost_")
@@ -103,14 +104,21 @@ def _block(
     score = TableColumn("quality", f"{quality} (mean)", decimals=2)
     points = [_point(row, quantity, name, labels) for row in rows if row[quantity.name] is not None]
     points.sort(key=lambda point: (point["series"], point["quality"] or 0.0, point["point"]))
-    shown = [point for point in points if point["quality"] is not None]
     has_intervals = any(point["low"] is not None for point in points)
     interval = (low, high) if has_intervals else ()
-    if len(shown) < len(points) or not points or len(currencies) > 1:
-        # Without quality, there is nothing to draw against, so that only the table remains.
-        return Table(
-            f"{quantity.text}, {where}", (SERIES, POINT, value, *interval, score, REPEATS), points
-        )
+    # Amounts in different currencies have no common axis.
+    shown = [
+        point
+        for point in points
+        if point["quality"] is not None and len(currencies) < 2  # noqa: PLR2004
+    ]
+    blocks: list[Block] = []
+    rest = [point for point in points if point not in shown]
+    if rest:
+        columns = (SERIES, POINT, value, *interval, score, REPEATS)
+        blocks.append(Table(f"{quantity.text} without a chart, {where}", columns, rest))
+    if not shown:
+        return blocks
     table = Table(
         f"{quantity.text} and {quality}, {where}",
         (SERIES, POINT, score, value, *interval, REPEATS),
@@ -122,7 +130,7 @@ def _block(
         f"{extremes_text(shown, value)}{bars}"
     )
     axis = Axis(value, may_be_logarithmic=True, low="low", high="high")
-    return draw_curves(caption, table, Axis(score), axis, SERIES)
+    return [draw_curves(caption, table, Axis(score), axis, SERIES), *blocks]
 
 
 def _point(

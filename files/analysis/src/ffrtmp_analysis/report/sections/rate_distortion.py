@@ -59,7 +59,9 @@ def rate_distortion_section(data: RunData) -> Section:
             )
         )
     blocks += left_out(len(places))
-    missing = sorted({series_label(row, labels) for row in _without_quality(data, name)})
+    missing = sorted(
+        {f"{series_label(row, labels)} {point_label(row)}" for row in _without_quality(data, name)}
+    )
     if missing:
         blocks.append(
             Paragraph(
