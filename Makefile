@@ -252,9 +252,10 @@ dashboards: setup-dev ## Build the JSON files of the dashboards from dashboards/
 TYPES := dashboards/types
 TYPES_READY := $(TYPES)/node_modules/.package-lock.json
 
-$(TYPES_READY): $(TYPES)/package.json $(TYPES)/package-lock.json
+# Each folder with npm packages has a lock file; the marker file states that its packages are installed.
+%/node_modules/.package-lock.json: %/package.json %/package-lock.json
 	@command -v npm > /dev/null || { echo 'npm is not installed. Install Debian'"'"'s package npm.' >&2; exit 2; }
-	npm ci --prefix $(TYPES) --no-audit --no-fund --ignore-scripts
+	npm ci --prefix $* --no-audit --no-fund --ignore-scripts
 	@touch $@
 
 .PHONY: dashboard-types
@@ -322,8 +323,14 @@ test-unit-master: test-tools
 test-slow: setup-dev ## Run ansible-lint and the slow tests: master and agent together, playbooks, streams in real time
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint-ansible test-unit-slow
 
+# The rules for accessible pages, with which the tests check reports.
+RULES_READY := tests/axe/node_modules/.package-lock.json
+
+.PHONY: accessibility-rules
+accessibility-rules: $(RULES_READY) ## Install the rules with which the tests check reports (needs npm)
+
 .PHONY: test-unit-slow
-test-unit-slow: test-tools $(TYPES_READY)
+test-unit-slow: test-tools $(TYPES_READY) $(RULES_READY)
 	@mkdir -p '$(REPORTS)'
 	$(PYTEST) --numprocesses 4 -m 'slow and not deep' --junitxml='$(REPORTS)/slow.xml'
 

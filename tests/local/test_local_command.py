@@ -156,8 +156,10 @@ def test_a_run_is_interrupted_killed_and_resumed(user: LocalUser) -> None:
     assert user.processes() == []
 
     lines = user.output.read_text().splitlines()
-    results = Path(lines[-1])
-    assert results.parent == user.folder / "ffrtmp-results"
+    report = Path(lines[-1])
+    results = report.parent
+    assert (report.name, results.parent) == ("report.html", user.folder / "ffrtmp-results")
+    assert "VMAF over the video" in report.read_text()
     document = json.loads((results / "results.json").read_text())
     measured = [(item["scenario"]["name"], item["repeat"]) for item in document["results"]]
     assert len(measured) == len(set(measured)) == _JOBS

@@ -61,7 +61,8 @@ def test_ctrl_c_detaches_and_the_same_command_resumes(checkout: Checkout, agent:
     _check_results(checkout, run_id, printed)
     # One line for each change, then the table and the location of the results.
     assert not re.search("TASK|PLAY|ok: \\[|changed: \\[|skipping: |included: ", printed)
-    assert printed.splitlines()[-1] == "Calls of the API with a token: docs/api.md"
+    report = printed.splitlines()[-1].removeprefix("Report: ")
+    assert run_id in Path(report).read_text()
     assert not list(checkout.temporary.glob("*.benchmark"))
 
     # The key is removed when the results are fetched, so that the command then starts a new run.
@@ -168,6 +169,23 @@ def _check_results(checkout: Checkout, run_id: str, printed: str) -> None:
     (call,) = re.findall(r"API: (curl .*)", printed)
     answer = subprocess.run(call.split(), check=True, capture_output=True, text=True).stdout
     assert json.loads(answer)["openapi"] == "/schema/openapi.json"
+
+
+@pytest.mark.deep
+def test_results_are_complete_without_the_package_for_charts(
+    farm: Farm, agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vl_convert.py").write_text("raise ImportError('no such package')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    checkout = Checkout(tmp_path / "checkout", farm)
+    log = checkout.folder / "run.log"
+    playbook = checkout.start(log)
+    for _ in range(2):
+        agent.succeed(agent.claim(wait_s=60))
+    assert playbook.wait(timeout=300) == 0, log.read_text()
+    assert "Report: none, because the charts" in log.read_text().splitlines()[-1]
+    assert (checkout.folder / "results/latest/table.txt").exists()
+    assert not (checkout.folder / "results/latest/report.html").exists()
 
 
 @pytest.mark.deep

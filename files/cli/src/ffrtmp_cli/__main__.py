@@ -20,6 +20,7 @@ _ENTRIES = {
     "results": CommandEntry(f"{_COMMANDS}.results", "Show or export the results of a run."),
     "export": CommandEntry(f"{_COMMANDS}.export", "Write a run as one zip file."),
     "verify": CommandEntry(f"{_COMMANDS}.verify", "Check the digests of an exported run."),
+    "report": CommandEntry(f"{_COMMANDS}.report", "Write the report on a run as one HTML file."),
     "runs": CommandEntry(f"{_COMMANDS}.runs", "List, show, cancel and retry runs."),
     "jobs": CommandEntry(f"{_COMMANDS}.jobs", "List, show, cancel and retry jobs; read logs."),
     "nodes": CommandEntry(f"{_COMMANDS}.nodes", "List, show, drain and resume nodes."),

@@ -94,6 +94,19 @@ def render(rows: Sequence[Row], remarks: Remarks | None = None, columns: int = C
     return "\n".join(line.rstrip() for line in lines)
 
 
+def find_findings(rows: Sequence[Row]) -> list[str]:
+    """Return the statements below the table, each as one line.
+
+    Args:
+        rows: Medians, as `median_rows` returns them.
+    """
+    ordered = in_table_order([row for row in rows if row["source"] != CONTROL])
+    if not ordered:
+        return []
+    varying = [column for column in name_columns(ordered) if len(set(column.cells)) > 1]
+    return find_statements(ordered, _dimensions(ordered, varying))
+
+
 def _wrap_items(items: Sequence[str], columns: int) -> list[str]:
     """Return lines with items that are separated by commas. No line breaks within an item."""
     joined = ", ".join(item.replace(" ", _NO_BREAK) for item in items)

@@ -18,6 +18,8 @@ class LocalDocument(msgspec.Struct, tag_field="schema", tag="ffrtmp/local/1"):
         suite: The name of the suite.
         state: The state of the run: `succeeded`, `failed` or `canceled`.
         directory: The directory with the results.
+        report: The report in this directory, or null if it could not be written; the remarks then
+            contain the reason.
         complete: Whether every job has succeeded and all results are in the directory.
         counts: The number of jobs by state.
         rows: The medians, as in the module `ffrtmp_results`.
@@ -28,6 +30,7 @@ class LocalDocument(msgspec.Struct, tag_field="schema", tag="ffrtmp/local/1"):
     suite: str
     state: str
     directory: str
+    report: str | None
     complete: bool
     counts: dict[str, int]
     rows: list[dict[str, Any]]
@@ -100,7 +103,8 @@ def command(
 
 
 def _text(finished: Any) -> str:
-    return "\n".join([finished.table, *finished.remarks, str(finished.directory)])
+    place = finished.directory if finished.report is None else finished.report
+    return "\n".join([finished.table, *finished.remarks, str(place)])
 
 
 setattr(command.callback, DOCUMENT_TYPE, LocalDocument)

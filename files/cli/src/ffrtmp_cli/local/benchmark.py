@@ -17,6 +17,7 @@ from ffrtmp_client.api import Master
 from ffrtmp_client.errors import ApiError, RefusedError, SettingsError
 from ffrtmp_client.folder import Folder, check_belongs_to
 from ffrtmp_client.progress import duration_text
+from ffrtmp_client.report_files import write_report
 from ffrtmp_client.result_files import RunResults, read_results, write_results
 from ffrtmp_client.suite_files import SuiteText, file_problems
 from ffrtmp_shared.suite import parse_suite
@@ -74,11 +75,13 @@ class Finished:
 
     Attributes:
         directory: The directory with the results.
+        report: The report in this directory, or None if it could not be written.
         read: The run with its results.
         remarks: What the user needs to know about the results.
     """
 
     directory: Path
+    report: Path | None
     read: RunResults
     remarks: tuple[str, ...]
 
@@ -278,6 +281,12 @@ def _fetch(
     more = {"ffmpeg.json": _programs_document(programs)}
     write_results(farm.master, read, folder, FARM_NAME, more)
     remarks = list(session.remarks)
+    try:
+        report: Path | None = write_report(directory, read).path
+    except ApiError as error:
+        # The results are complete without it.
+        report = None
+        remarks.append(f"There is no report: {error}")
     if not programs.has_quality:
         remarks.append(
             "Quality is unavailable, because this FFmpeg has no libvmaf. Use one that has it: "
@@ -288,7 +297,7 @@ def _fetch(
         remarks.append(energy)
     remarks += host_state.power_remarks()
     remarks += host_state.disturbance_remarks(read.rows)
-    return Finished(directory, read, tuple(remarks))
+    return Finished(directory, report, read, tuple(remarks))
 
 
 def _all(programs: Programs) -> dict[str, Program]:
@@ -366,6 +375,7 @@ def document_values(finished: Finished) -> dict[str, Any]:
         "suite": run["suite_name"],
         "state": run["state"],
         "directory": str(finished.directory),
+        "report": None if finished.report is None else str(finished.report),
         "complete": finished.read.is_complete,
         "counts": run["counts"],
         "rows": finished.read.rows,
