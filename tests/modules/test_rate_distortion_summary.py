@@ -33,6 +33,17 @@ def test_the_bit_rate_at_a_quality_is_interpolated_and_never_extrapolated() -> N
     assert at_95.reason == "x264 medium: 95 is above the measured qualities, 74.07 to 94.50"
 
 
+def test_a_disturbed_encode_has_a_reason_instead_of_the_ratio_of_speeds() -> None:
+    verdict = {"state": "degraded", "reasons": [{"code": "other-load", "detail": "a compiler"}]}
+    results = [*results_of("x264", X264), *results_of("svtav1", SVTAV1, verdict=verdict)]
+    (pair,) = summarize_rate_distortion(results).pairs
+    assert pair.costs["time_ratio"]["clip"].value is None
+    assert pair.costs["time_ratio"]["clip"].reason == (
+        "other load or steal degraded most repeats of svtav1 8"
+    )
+    assert pair.rates["clip"].value is not None
+
+
 def test_few_points_have_reasons_instead_of_figures() -> None:
     results = [*results_of("x264", X264[:3]), *results_of("svtav1", SVTAV1)]
     found = summarize_rate_distortion(results)

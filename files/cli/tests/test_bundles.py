@@ -353,6 +353,7 @@ def test_the_commands_work_without_a_farm(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (directory / "notes.txt").write_text("not part of the run")
+    (directory / "report.html").write_text("made from the other files")
     found = document("export", str(directory), "--farm", "other farm")
     assert found["file"] == "20261201T020000Z-demo-33c24f32.zip"
     assert (found["is_complete"], found["omitted"]) == (True, ["notes.txt"])

@@ -15,6 +15,7 @@ from .errors import CorruptError, SettingsError
 from .result_files import EXPORT_MAX_BYTES
 from .saved_results import DOCUMENT_NAME
 from .stored_files import (
+    REPORT_NAME,
     SUMS_MAX_BYTES,
     SUMS_NAME,
     StoredFiles,
@@ -104,9 +105,12 @@ def _verify(files: StoredFiles, *, must_have_manifest: bool) -> Verification:
     if is_listed and manifest:
         problems += _list_problems(digests, entries)
     if is_listed or manifest:
+        expected = {*listed, SUMS_NAME, MANIFEST_NAME}
+        if not must_have_manifest:
+            expected.add(REPORT_NAME)
         problems += [
             Problem(name, ProblemKind.ADDITIONAL, "no list of files contains it")
-            for name in files.names - {*listed, SUMS_NAME, MANIFEST_NAME}
+            for name in files.names - expected
         ]
     if DOCUMENT_NAME not in listed and (is_listed or manifest):
         problems.append(Problem(DOCUMENT_NAME, ProblemKind.MISSING, "a run has this file"))

@@ -20,6 +20,7 @@ from .errors import CorruptError, SettingsError
 from .node_environments import NODES_NAME, node_environments
 from .saved_results import DOCUMENT_NAME, TABLE_NAME, read_document
 from .stored_files import (
+    REPORT_NAME,
     SUMS_MAX_BYTES,
     SUMS_NAME,
     DirectoryFiles,
@@ -45,6 +46,7 @@ class BundleContent:
         manifest: The manifest.
         generated: The contents of files that are not in the directory, by path.
         omitted: The files of the directory that SHA256SUMS does not list, sorted by path.
+            The report is not among them, because it is made from the others.
         modified_s: The time of the entries, as Unix time in seconds.
     """
 
@@ -117,7 +119,7 @@ def bundle_content(directory: Path, release: str, farm: str = "") -> BundleConte
         files=files,
         manifest=manifest,
         generated=generated,
-        omitted=sorted(files.names - listed),
+        omitted=sorted(files.names - listed - {REPORT_NAME}),
         modified_s=modified_s,
     )
 

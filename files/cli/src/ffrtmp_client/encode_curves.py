@@ -8,6 +8,7 @@ from typing import Any
 
 from .api import Json
 from .medians import result_values
+from .phrases import listed
 from .rate_distortion.curve import Curve, RatePoint, make_curve
 
 TIME_RATIO = "time_ratio"
@@ -25,6 +26,7 @@ _DISTURBING = frozenset({"other-load", "steal"})
 """Reasons for the verdict degraded because of which speed, energy and cost are not comparable."""
 
 _CONTROL = "control"
+_NAMED_MAX = 3
 
 Repeat = dict[str, Any]
 
@@ -126,6 +128,27 @@ def read_curves(
                     label: _curves(label, found, quality) for label, found in encodes.items()
                 }
     return RunCurves("VMAF NEG" if quality == "vmaf_neg_mean" else "VMAF", curves)
+
+
+def find_cost_problem(members: Sequence[EncodeCurves], name: str) -> str | None:
+    """Return why a cost of encodes cannot be compared, or None if it can.
+
+    Args:
+        members: The encodes.
+        name: The name of the cost.
+
+    Returns:
+        The reason, which is empty if the cost was not measured, or None.
+    """
+    if not all(name in curves.costs for curves in members):
+        return ""
+    if name == "cost_per_video_hour" and len({curves.currency for curves in members}) > 1:
+        return "the currencies differ"
+    disturbed = dict.fromkeys(curves.rate.name for curves in members if curves.is_disturbed)
+    if disturbed:
+        names = listed(list(disturbed), _NAMED_MAX)
+        return f"other load or steal degraded most repeats of {names}"
+    return None
 
 
 def _labels(repeats: Iterable[Repeat]) -> dict[str, str]:

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from .api import Json
-from .encode_curves import COSTS, TIME_RATIO, EncodeCurves, Place, RunCurves, read_curves
+from .encode_curves import (
+    COSTS,
+    TIME_RATIO,
+    EncodeCurves,
+    Place,
+    RunCurves,
+    find_cost_problem,
+    read_curves,
+)
 from .phrases import counted, listed
 from .rate_distortion.contents import CONTENTS_MIN, MeanCurveDifference, mean_over_contents
 from .rate_distortion.curve import POINTS_MIN
@@ -165,7 +173,8 @@ def _statement(pair: _Pair, quality: str) -> _PairStatement:
     texts, covered = [], set(rate.ranges)
     problems: dict[str, list[str]] = {}
     for name, what in COSTS.items():
-        problem = _cost_problem(pair, name)
+        members = [curves for both in pair.sources.values() for curves in both]
+        problem = find_cost_problem(members, name)
         if problem is None:
             of_cost = _differences(pair, name)
             mean_cost = mean_over_contents(of_cost)
@@ -220,20 +229,6 @@ def _relative_difference(
         low, high = found.interpolation
         ranges[_INTERPOLATION] = (min(low, found.check), max(high, found.check))
     return _RelativeDifference(value, ranges)
-
-
-def _cost_problem(pair: _Pair, name: str) -> str | None:
-    """Return why a cost is not compared, or an empty text if it was not measured."""
-    members = [curves for both in pair.sources.values() for curves in both]
-    if not all(name in curves.costs for curves in members):
-        return ""
-    if name == "cost_per_video_hour" and len({curves.currency for curves in members}) > 1:
-        return "the currencies differ"
-    disturbed = [curves.rate.name for curves in members if curves.is_disturbed]
-    if disturbed:
-        names = listed(list(dict.fromkeys(disturbed)), _NAMED_MAX)
-        return f"other load or steal degraded most repeats of {names}"
-    return None
 
 
 def _problems_text(problems: Mapping[str, Sequence[str]]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from .api import Json
-from .encode_curves import EncodeCurves, Place, read_curves
+from .encode_curves import EncodeCurves, Place, find_cost_problem, read_curves
 from .rate_distortion.contents import MeanCurveDifference, mean_over_contents
 from .rate_distortion.convex_hull import Hull, convex_hull
 from .rate_distortion.curve import Curve
@@ -126,8 +126,7 @@ def _pairs(
         costs: dict[str, dict[str, CurveDifference]] = {}
         for source, (left, right) in both.items():
             for name in left.costs.keys() & right.costs.keys():
-                difference = cost_difference(left.costs[name], right.costs[name])
-                costs.setdefault(name, {})[source] = difference
+                costs.setdefault(name, {})[source] = _cost_difference(left, right, name)
         rates = {
             source: cost_difference(left.rate, right.rate) for source, (left, right) in both.items()
         }
@@ -145,13 +144,23 @@ def _pairs(
         )
 
 
+def _cost_difference(left: EncodeCurves, right: EncodeCurves, name: str) -> CurveDifference:
+    problem = find_cost_problem((left, right), name)
+    if problem is not None:
+        return CurveDifference(is_ratio=True, reason=problem)
+    return cost_difference(left.costs[name], right.costs[name])
+
+
 def _hulls(place: Place, source: str, curves: Mapping[str, EncodeCurves]) -> Iterable[SizeHull]:
-    """Yield the hull of each encoder and preset that encoded the source at several sizes."""
-    groups: dict[str, dict[str, EncodeCurves]] = {}
+    """Yield the hull of each encoder and preset that encoded the source at several sizes.
+
+    If several encodes differ only in other settings, they share no hull.
+    """
+    groups: dict[str, list[EncodeCurves]] = {}
     for each in curves.values():
         if each.size is not None:
-            groups.setdefault(each.configuration, {}).setdefault(each.size, each)
-    for configuration, by_size in groups.items():
-        if len(by_size) > 1:
-            points = {size: each.rate.points for size, each in by_size.items()}
+            groups.setdefault(each.configuration, []).append(each)
+    for configuration, members in groups.items():
+        points = {str(each.size): each.rate.points for each in members}
+        if 1 < len(points) == len(members):
             yield SizeHull(place, source, configuration, convex_hull(configuration, points))

@@ -24,9 +24,7 @@ from .report.sections.conditions import frame_rate_hz
 from .report.sections.time_series import select_result
 from .result_files import RunResults
 from .saved_results import DOCUMENT_NAME
-
-REPORT_NAME = "report.html"
-"""Name of the report in the directory of the results."""
+from .stored_files import REPORT_NAME
 
 ReadArtifact = Callable[[Json, str], bytes]
 """A function that returns the content of an artifact of a result by its name.

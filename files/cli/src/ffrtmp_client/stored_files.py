@@ -14,6 +14,9 @@ from typing import IO, Protocol
 from .errors import CorruptError, SettingsError
 from .value_rules import END, SHA256
 
+REPORT_NAME = "report.html"
+"""Name of the report in a directory of results. It is made from the other files, not listed."""
+
 SUMS_NAME = "SHA256SUMS"
 """Name of the file with the digests of all other files."""
 

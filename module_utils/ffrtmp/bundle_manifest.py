@@ -1,0 +1,1 @@
+../../files/cli/src/ffrtmp_client/bundle_manifest.py
