@@ -18,6 +18,7 @@ _ENTRIES = {
     "suite": CommandEntry(f"{_COMMANDS}.suite", "Write, check and plan suites."),
     "run": CommandEntry(f"{_COMMANDS}.run", "Run a suite on the farm and show its progress."),
     "results": CommandEntry(f"{_COMMANDS}.results", "Show or export the results of a run."),
+    "compare": CommandEntry(f"{_COMMANDS}.compare", "Compare two runs, builds, nodes or encodes."),
     "runs": CommandEntry(f"{_COMMANDS}.runs", "List, show, cancel and retry runs."),
     "jobs": CommandEntry(f"{_COMMANDS}.jobs", "List, show, cancel and retry jobs; read logs."),
     "nodes": CommandEntry(f"{_COMMANDS}.nodes", "List, show, drain and resume nodes."),
