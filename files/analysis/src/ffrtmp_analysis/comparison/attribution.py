@@ -52,9 +52,8 @@ def attribute_change(
         logarithms = {factor: -part for factor, part in logarithms.items()}
         logarithms |= _ratio(*medians, Factor.POWER)
     scale = change / math.log1p(change)
-    shown = [factor for factor in Factor if factor is not Factor.POWER]
-    if quantity is Quantity.ENERGY:
-        shown.append(Factor.POWER)
+    is_energy = quantity is Quantity.ENERGY
+    shown = [factor for factor in Factor if is_energy or factor is not Factor.POWER]
     parts = tuple(
         DifferencePart(
             factor=factor,

@@ -177,8 +177,12 @@ def _with_parts(shown: Difference, found: MeasuredShift) -> Difference:
     is_shown = shown.verdict in (rule.better, rule.worse)
     if found.quantity not in ATTRIBUTED or not is_shown or not shown.change:
         return shown
-    repeats = [measured(side, found.quantity) for side in (found.a, found.b)]
-    parts, unexplained = attribute_change(*repeats, found.quantity, shown.change)
+    parts, unexplained = attribute_change(
+        measured(found.a, found.quantity),
+        measured(found.b, found.quantity),
+        found.quantity,
+        shown.change,
+    )
     return msgspec.structs.replace(shown, parts=parts, unexplained=unexplained)
 
 

@@ -11,19 +11,14 @@ from ffrtmp_analysis.comparison.conclusion import Conclusion
 from ffrtmp_analysis.comparison.quantities import Quantity
 from ffrtmp_analysis.comparison.side_comparison import Margins
 from ffrtmp_client.api import Master
+from ffrtmp_client.errors import SettingsError
 from ffrtmp_client.result_files import RunResults, read_results
 from ffrtmp_client.saved_results import read_saved_results
 
-from ffrtmp_cli.comparison.changed_conditions import changed_conditions
-from ffrtmp_cli.comparison.document import ComparisonDocument, compare_sides
+from ffrtmp_cli.comparison.document import ComparisonDocument, ComparisonSettings
 from ffrtmp_cli.comparison.junit import junit_xml
-from ffrtmp_cli.comparison.sides import (
-    Criterion,
-    criterion_value,
-    results_of,
-    sides_of_one_run,
-    sides_of_runs,
-)
+from ffrtmp_cli.comparison.run_comparison import compare_runs, compare_within_run
+from ffrtmp_cli.comparison.sides import Criterion
 from ffrtmp_cli.comparison.texts import markdown_text, terminal_text
 from ffrtmp_cli.connection import connectable
 from ffrtmp_cli.errors import CommandError, ExitCode
@@ -138,16 +133,16 @@ def command(
             "ffrtmp compare A B, or ffrtmp compare A --ffmpegs OLD NEW",
             ExitCode.USAGE,
         )
-    settings = {
-        "quantities": tuple(Quantity(name) for name in quantities) or tuple(Quantity),
-        "margins": Margins(relative=margin / 100, vmaf=vmaf_margin),
-    }
+    settings = ComparisonSettings(
+        quantities=tuple(Quantity(name) for name in quantities) or tuple(Quantity),
+        margins=Margins(relative=margin / 100, vmaf=vmaf_margin),
+    )
     with ExitStack() as stack:
         reader = _Reader(connect, stack)
         if b is None:
-            document = _compare_within(reader.read(a), *chosen[0], settings)
+            document = compare_within_run(reader.read(a), *chosen[0], settings)
         else:
-            document = _compare_runs((reader.read(a), reader.read(b)), (a, b), settings)
+            document = compare_runs((reader.read(a), reader.read(b)), (a, b), settings)
     if junit is not None:
         _write(junit, junit_xml(document))
     if markdown not in (None, _STANDARD_OUTPUT):
@@ -173,47 +168,13 @@ class _Reader:
     def read(self, text: str) -> RunResults:
         """Return the results of a run of the farm, a directory or a file."""
         if Path(text).exists() or "/" in text:
-            return read_saved_results(Path(text))
+            try:
+                return read_saved_results(Path(text))
+            except SettingsError as error:
+                raise CommandError(str(error)) from error
         if self._master is None:
             self._master = self._stack.enter_context(self._connect())
         return read_results(self._master, select_run(self._master, text)["id"])
-
-
-def _compare_runs(
-    reads: tuple[RunResults, RunResults], names: tuple[str, str], settings: dict[str, object]
-) -> ComparisonDocument:
-    a, b = reads
-    return compare_sides(
-        *sides_of_runs(a, b, names),
-        changed=changed_conditions(a.results, b.results),
-        has_controls=True,
-        **settings,  # type: ignore[arg-type]
-    )
-
-
-def _compare_within(
-    read: RunResults,
-    criterion: Criterion,
-    names: tuple[str, str],
-    settings: dict[str, object],
-) -> ComparisonDocument:
-    known = sorted({criterion_value(result, criterion) for result in read.results})
-    for name in names:
-        if name not in known:
-            raise CommandError(
-                f"the run has no results of the {criterion} {name!r}. It has: "
-                f"{', '.join(known) or 'no results'}",
-                ExitCode.NOT_FOUND,
-            )
-    if names[0] == names[1]:
-        raise CommandError(f"name two different values of {criterion}", ExitCode.USAGE)
-    first, second = (results_of(read, criterion, name) for name in names)
-    return compare_sides(
-        *sides_of_one_run(read, criterion, names),
-        changed=changed_conditions(first, second),
-        has_controls=False,
-        **settings,  # type: ignore[arg-type]
-    )
 
 
 def _write(path: str, content: bytes) -> None:

@@ -79,5 +79,6 @@ def _conditions(result: Json) -> Iterator[tuple[str, Any]]:
     for name in _SETTINGS:
         value = encode.get(name)
         if name == "options":
-            value = " ".join(f"{key}={value[key]}" for key in sorted(value or {})) or "none"
+            options = value or {}
+            value = " ".join(f"{key}={options[key]}" for key in sorted(options)) or "none"
         yield f"{encode_name(scenario['name'])}, {name.replace('_', ' ')}", value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 from ffrtmp_analysis.comparison.compared_results import ComparedSide
@@ -40,6 +41,18 @@ _LABELS_MAX = 3
 _NOT_SHOWN = frozenset({ComparisonVerdict.SAME, ComparisonVerdict.NOT_SHOWN})
 
 
+class ComparisonSettings(NamedTuple):
+    """What is compared.
+
+    Attributes:
+        quantities: The quantities.
+        margins: The differences that do not matter.
+    """
+
+    quantities: tuple[Quantity, ...] = tuple(Quantity)
+    margins: Margins = Margins()
+
+
 class ComparisonDocument(
     msgspec.Struct, tag_field="schema", tag="ffrtmp/comparison/1", frozen=True, kw_only=True
 ):
@@ -50,8 +63,8 @@ class ComparisonDocument(
         b: The name of side B.
         conclusion: `regression`, `undecided` or `no_regression`.
         headlines: What a reader must know first, such as a shift of the control encodes.
-        summary: The conclusion, the number of differences with each verdict, and the degraded results, as
-            sentences.
+        summary: The conclusion, the number of differences with each verdict, and the degraded
+            results, as sentences.
         findings: A sentence for each difference that was shown, each mean over clips, and each
             reason why something is not comparable.
         changed: The conditions and settings that differ.
@@ -82,8 +95,7 @@ def compare_sides(
     a: ComparedSide,
     b: ComparedSide,
     *,
-    quantities: tuple[Quantity, ...] = tuple(Quantity),
-    margins: Margins = Margins(),  # noqa: B008 - it is immutable
+    settings: ComparisonSettings = ComparisonSettings(),  # noqa: B008 - it is immutable
     changed: tuple[ChangedCondition, ...] = (),
     has_controls: bool = True,
 ) -> ComparisonDocument:
@@ -92,12 +104,11 @@ def compare_sides(
     Args:
         a: The first side.
         b: The second side.
-        quantities: The quantities to compare.
-        margins: The differences that do not matter.
+        settings: What is compared, and which differences do not matter.
         changed: The conditions that differ.
         has_controls: Whether control encodes could show that a node changed between the sides.
     """
-    comparison = compare(a, b, quantities=quantities, margins=margins)
+    comparison = compare(a, b, quantities=settings.quantities, margins=settings.margins)
     worse = regressions(comparison)
     positions = tuple(
         number
@@ -173,8 +184,8 @@ def _degraded_lines(comparison: Comparison) -> Iterator[str]:
         if degraded or invalid:
             why = ", ".join(f"{code} {count}" for code, count in sorted(reasons.items()))
             yield (
-                f"Of the {total} results of {letter.upper()}, {degraded} are degraded and {invalid} "
-                f"invalid ({why})."
+                f"Of the {total} results of {letter.upper()}, {degraded} are degraded and "
+                f"{invalid} invalid ({why})."
             )
 
 
