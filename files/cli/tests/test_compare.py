@@ -11,9 +11,9 @@ from ffrtmp_analysis.comparison.differences import Pairing
 from ffrtmp_cli.comparison.document import ComparisonDocument, ComparisonSettings
 from ffrtmp_cli.comparison.run_comparison import compare_runs, compare_within_run
 from ffrtmp_cli.comparison.sides import Criterion
+from generated_run import GeneratedRun, generate_run, write_run
 
 from .conftest import Document, Ffrtmp
-from .generated_run import GeneratedRun, generate_run, write_run
 
 SETTINGS = ComparisonSettings()
 
