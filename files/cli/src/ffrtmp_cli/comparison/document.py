@@ -199,6 +199,9 @@ def _findings(comparison: Comparison) -> Iterator[str]:
         elif found.verdict not in _NOT_SHOWN:
             yield f"{scenario_label(found, has_node=has_node)}: {difference_sentence(found)}"
     for mean in comparison.means:
+        if mean.low == mean.high:
+            # All clips are equal, which the table shows.
+            continue
         yield f"{scenario_label(mean, has_node=has_node)}: {mean_sentence(mean)}"
     for reason, group in obstacles.items():
         labels = list(dict.fromkeys(scenario_label(found, has_node=has_node) for found in group))
