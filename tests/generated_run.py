@@ -17,7 +17,7 @@ _NOISE = 0.01
 
 @dataclass(frozen=True)
 class GeneratedRun:
-    """What the results of a run are generated from.
+    """Properties of a run whose results are generated.
 
     Attributes:
         speed: The median of the speeds, relative to a usual one.

@@ -1,6 +1,7 @@
 """Tests of ffrtmp compare with generated results."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,14 @@ def test_a_difference_is_attributed_to_the_clock(tmp_path: Path) -> None:
     assert found.unexplained == pytest.approx(-0.01, abs=0.003)
     assert "% are due to the clock" in document.findings[0]
     assert "are unexplained" in document.findings[0]
+
+
+def test_what_could_have_been_shown_is_stated(tmp_path: Path) -> None:
+    run = GeneratedRun(noise=0.03)
+    document = _compared(tmp_path, run, run)
+    assert _verdicts(document) == {"not_shown"}
+    line = next(text for text in document.summary if text.startswith("Smallest detectable"))
+    assert re.search(r"of speed where none was shown: [\d.]+ % to [\d.]+ %; about \d+ rep", line)
 
 
 def test_the_settings_that_differ_are_named(tmp_path: Path) -> None:

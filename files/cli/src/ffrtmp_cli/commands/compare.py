@@ -33,7 +33,6 @@ Connect = Callable[[], AbstractContextManager[Master]]
 _EXIT_CODES = {
     Conclusion.REGRESSION: ExitCode.REGRESSION,
     Conclusion.UNDECIDED: ExitCode.UNDECIDED,
-    Conclusion.NO_REGRESSION: ExitCode.OK,
 }
 _STANDARD_OUTPUT = "-"
 
@@ -150,8 +149,7 @@ def command(
     text = markdown_text(document) if markdown == _STANDARD_OUTPUT else terminal_text(document)
     print_output(document, text, as_json=as_json)
     if fail_on_regression and document.conclusion is not Conclusion.NO_REGRESSION:
-        print_message(document.summary[0])
-        click.get_current_context().exit(_EXIT_CODES[document.conclusion])
+        raise CommandError(document.summary[0], _EXIT_CODES[document.conclusion])
 
 
 setattr(command.callback, DOCUMENT_TYPE, ComparisonDocument)

@@ -19,6 +19,7 @@ from ffrtmp_analysis.comparison.differences import (
 )
 from ffrtmp_analysis.comparison.quantities import RULES, Quantity
 from ffrtmp_analysis.comparison.sentences import (
+    change_text,
     difference_sentence,
     headline_sentences,
     mean_sentence,
@@ -42,7 +43,7 @@ _NOT_SHOWN = frozenset({ComparisonVerdict.SAME, ComparisonVerdict.NOT_SHOWN})
 
 
 class ComparisonSettings(NamedTuple):
-    """What is compared.
+    """Settings of a comparison.
 
     Attributes:
         quantities: The quantities.
@@ -63,8 +64,8 @@ class ComparisonDocument(
         b: The name of side B.
         conclusion: `regression`, `undecided` or `no_regression`.
         headlines: What a reader must know first, such as a shift of the control encodes.
-        summary: The conclusion, the number of differences with each verdict, and the degraded
-            results, as sentences.
+        summary: The conclusion, the number of differences with each verdict, the smallest
+            detectable differences, and the degraded results, as sentences.
         findings: A sentence for each difference that was shown, each mean over clips, and each
             reason why something is not comparable.
         changed: The conditions and settings that differ.
@@ -104,7 +105,7 @@ def compare_sides(
     Args:
         a: The first side.
         b: The second side.
-        settings: What is compared, and which differences do not matter.
+        settings: The quantities to compare, and the differences that do not matter.
         changed: The conditions that differ.
         has_controls: Whether control encodes could show that a node changed between the sides.
     """
@@ -162,7 +163,34 @@ def _summary(comparison: Comparison, worse: tuple[Difference, ...]) -> Iterator[
     )
     if text:
         yield f"Verdicts on B: {text}."
+    yield from _detectable_lines(comparison)
     yield from _degraded_lines(comparison)
+
+
+def _detectable_lines(comparison: Comparison) -> Iterator[str]:
+    """Yield for each quantity what the comparisons without a verdict could have shown."""
+    groups: dict[Quantity, list[Difference]] = {}
+    for found in comparison.differences:
+        if found.verdict is ComparisonVerdict.NOT_SHOWN:
+            groups.setdefault(found.quantity, []).append(found)
+    for quantity, group in groups.items():
+        is_relative, margin = group[0].is_relative, group[0].margin
+        sizes = [found.detectable for found in group if found.detectable is not None]
+        repeats = [found.repeats_needed for found in group if found.repeats_needed is not None]
+        texts = [
+            change_text(size, is_relative=is_relative, has_sign=False)
+            for size in dict.fromkeys((min(sizes), max(sizes)) if sizes else ())
+        ]
+        could = " to ".join(texts) if len(sizes) == len(group) else "too few repeats for any"
+        needed = (
+            f"about {max(repeats)} repeats of each side would show "
+            if len(repeats) == len(group)
+            else "no feasible number of repeats would show "
+        ) + change_text(margin, is_relative=is_relative, has_sign=False)
+        yield (
+            f"Smallest detectable difference of {RULES[quantity].name} where none was shown: "
+            f"{could}; {needed}."
+        )
 
 
 def _degraded_lines(comparison: Comparison) -> Iterator[str]:

@@ -30,7 +30,7 @@ from ffrtmp_cli.comparison.compared_values import (
 
 
 class Criterion(StrEnum):
-    """What distinguishes the two sides of one run. The values are the names in messages."""
+    """A difference between the two sides of one run. The values are the names in messages."""
 
     FFMPEG = "FFmpeg"
     NODE = "node"
@@ -48,7 +48,7 @@ class _Group:
 
 @dataclass(frozen=True)
 class _Labels:
-    """How results are named, so that those of both sides with the same names are compared.
+    """Rules for the names of results. Results of both sides with the same names are compared.
 
     Attributes:
         node: The name of all nodes; None if each node has its own.
