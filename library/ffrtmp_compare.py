@@ -31,12 +31,13 @@ attributes:
 options:
   a:
     description:
-      - Directory with the results of a run, or the file C(results.json) in it.
+      - Directory with the results of a run, the file C(results.json) in it, or a bundle that
+        C(ffrtmp export) has written.
     type: path
     required: true
   b:
     description:
-      - Directory with the results of the other run, or the file C(results.json) in it.
+      - Directory, file or bundle with the results of the other run.
       - Exactly one of O(b), O(ffmpegs), O(nodes) and O(encodes) is required.
     type: path
   ffmpegs:

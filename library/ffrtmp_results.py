@@ -214,9 +214,10 @@ table:
     - Properties with the same value in all rows are listed above the table, and each of the other
       properties has a column. Figures that are unavailable in all rows have no column.
     - Rows that can be compared stand together, the best first. A legend explains the marks of the
-      rows. Below it are statements that the 95 % intervals support, the settings that reached a
-      requested VMAF, and a warning for each rate point at which the actual bit rates of its encodes
-      differ by more than 10 %.
+      rows. Below it are statements that the 95 % intervals support, the difference in bit rate of
+      each pair of encodes with at least four rate points, the settings that reached a requested
+      VMAF, and a warning for each rate point at which the actual bit rates of its encodes differ by
+      more than 10 %.
   returned: success
   type: str
   sample: |-

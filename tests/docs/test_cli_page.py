@@ -2,24 +2,17 @@
 
 import json
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cli_catalog import command_entries, document_types, json_schema, schema_name
 from cli_page import PAGE, SCHEMA, cli_page, schema_text
-from ffrtmp_shared.agent_models import Claim, ClaimRequest, Heartbeat, ResultReport
-from ffrtmp_shared.attempt_models import Progress
-from ffrtmp_shared.client import MasterClient
-from ffrtmp_shared.models import Role
 from jsonschema import Draft202012Validator
-from measurement_factory import measurement
 
 from .conftest import Outcome, Site
 from .page import Page, Step
+from .working_agent import working
 
 
 @pytest.fixture(scope="module")
@@ -58,42 +51,12 @@ def test_every_link_has_a_target(page: Page, root: Path) -> None:
         assert not anchor or anchor in anchors, link
 
 
-@contextmanager
-def _working(site: Site) -> Iterator[None]:
-    """Let an agent of worker1 work on the jobs until the end of the context."""
-    ended = threading.Event()
-
-    def loop() -> None:
-        token = site.token(Role.AGENT)
-        with MasterClient(site.master.url, token, site.master.ca_file) as client:
-            while not ended.is_set():
-                claim = client.claim(ClaimRequest(node="worker1", slot=1, wait_s=0.5))
-                if claim is not None:
-                    _work(client, claim)
-
-    thread = threading.Thread(target=loop)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
-def _work(client: MasterClient, claim: Claim) -> None:
-    progress = Progress(stage="encode", ratio=0.5)
-    client.heartbeat(claim.job.id, Heartbeat(attempt=claim.attempt, progress=progress))
-    client.append_log(claim.job.id, claim.attempt, 0, b"frame=  120 fps= 48 speed=1.9x\n")
-    report = ResultReport(attempt=claim.attempt, measurement=measurement())
-    client.report_result(claim.job.id, report)
-
-
 def _run(root: Path, folder: Path, steps: list[Step]) -> Outcome:
     """Run the examples on a new farm, whose only agent works on the jobs."""
     site = Site(folder, root)
     with site.master.serving():
         site.register()
-        with _working(site):
+        with working(site):
             return site.run(steps)
 
 

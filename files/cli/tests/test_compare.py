@@ -12,6 +12,9 @@ from ffrtmp_analysis.comparison.differences import Pairing
 from ffrtmp_cli.comparison.document import ComparisonDocument, ComparisonSettings
 from ffrtmp_cli.comparison.run_comparison import compare_runs, compare_within_run
 from ffrtmp_cli.comparison.sides import Criterion
+from ffrtmp_client import results
+from ffrtmp_client.api import file_sha256
+from ffrtmp_client.bundle_writer import bundle_content, write_bundle
 from generated_run import GeneratedRun, generate_run, write_run
 
 from .conftest import Document, Ffrtmp
@@ -135,6 +138,20 @@ def test_two_directories_are_compared_without_a_farm(
     found = document("compare", a, f"{b}/results.json", "--quantity", "speed")
     assert found["conclusion"] == "regression"
     assert {item["quantity"] for item in found["differences"]} == {"speed"}
+
+
+def test_a_bundle_is_compared_like_its_directory(tmp_path: Path, ffrtmp: Ffrtmp) -> None:
+    a = write_run(tmp_path / "a", 1, GeneratedRun())
+    b = write_run(tmp_path / "b", 2, GeneratedRun(speed=0.9))
+    digest = {"results.json": file_sha256(b / "results.json")}
+    (b / "SHA256SUMS").write_bytes(results.as_sha256sums(digest))
+    bundle = tmp_path / "b.zip"
+    with bundle.open("wb") as file:
+        write_bundle(bundle_content(b, "0.2.0"), file)
+    directory, zipped = (ffrtmp("compare", str(a), str(path)) for path in (b, bundle))
+    assert zipped.code == 0, zipped.err
+    assert "clip1/x264/800k  speed" in zipped.out
+    assert zipped.out.splitlines()[6:] == directory.out.splitlines()[6:]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from ffrtmp_cli.reproduction.comparison import Agreement, compare
 from ffrtmp_cli.reproduction.instructions import instruction_lines, instructions_of
 from ffrtmp_cli.reproduction.result_source import ResultFile
 from ffrtmp_cli.reproduction.speed_interval import speed_interval
+from ffrtmp_client.bundle_writer import bundle_content, write_bundle
+from ffrtmp_client.results import as_json
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.measurement import Measurement
 from ffrtmp_shared.models import Result
@@ -31,6 +33,8 @@ from ffrtmp_worker.ffmpeg import synthetic_source
 from ffrtmp_worker.ffmpeg.build_info import identify_build
 from ffrtmp_worker.kinds.steps.attempt import Attempt, Tools
 from session_files import make_once
+
+from .saved_run import write_run, write_sums
 
 _ROOT = Path(__file__).parents[3]
 _CLIP = SyntheticSource(content="motion", width=320, height=180, frame_rate="25", duration_s=1.2)
@@ -180,6 +184,31 @@ def test_the_commands_of_a_result_write_the_same_bytes(
     subprocess.run(shell, cwd=work, check=True, capture_output=True)
     assert result.measurement.output is not None
     assert _sha256(work / "output.mp4") == result.measurement.output.sha256
+
+
+def _write_bundle(folder: Path, results: tuple[Result, ...], bundle: Path) -> Path:
+    """Write a bundle with the results, as the export of their directory does."""
+    document = json.loads((write_run(folder) / "results.json").read_bytes())
+    found = json.loads(msgspec.json.encode(results))
+    (folder / "results.json").write_bytes(as_json({**document, "results": found}))
+    write_sums(folder)
+    with bundle.open("wb") as file:
+        write_bundle(bundle_content(folder, "0.2.0"), file)
+    return bundle
+
+
+@pytest.mark.slow
+def test_a_bundle_has_the_instructions_of_its_directory(
+    results: tuple[Result, ...], folder: Path, tmp_path: Path
+) -> None:
+    bundle = _write_bundle(tmp_path / "exported", results, tmp_path / "run.zip")
+    arguments = ("clip/x264/crf30", "--json", "--results")
+    of_bundle = _document(_invoke(*arguments, bundle))
+    assert of_bundle == _document(_invoke(*arguments, folder))
+    bundle.write_bytes(bundle.read_bytes()[:-1])
+    refused = _invoke(*arguments, bundle)
+    assert isinstance(refused.exception, CommandError)
+    assert "is not a complete zip file" in refused.exception.message
 
 
 @pytest.mark.slow

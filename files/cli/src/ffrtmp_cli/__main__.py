@@ -19,6 +19,8 @@ _ENTRIES = {
     "run": CommandEntry(f"{_COMMANDS}.run", "Run a suite on the farm and show its progress."),
     "results": CommandEntry(f"{_COMMANDS}.results", "Show or export the results of a run."),
     "compare": CommandEntry(f"{_COMMANDS}.compare", "Compare two runs, builds, nodes or encodes."),
+    "export": CommandEntry(f"{_COMMANDS}.export", "Write a run as one zip file."),
+    "verify": CommandEntry(f"{_COMMANDS}.verify", "Check the digests of an exported run."),
     "runs": CommandEntry(f"{_COMMANDS}.runs", "List, show, cancel and retry runs."),
     "jobs": CommandEntry(f"{_COMMANDS}.jobs", "List, show, cancel and retry jobs; read logs."),
     "nodes": CommandEntry(f"{_COMMANDS}.nodes", "List, show, drain and resume nodes."),

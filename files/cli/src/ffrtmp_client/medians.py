@@ -127,7 +127,9 @@ def median_rows(
         groups.setdefault(key, []).append(result)
     rows = []
     for (node, scenario, _), repeats in sorted(groups.items()):
-        row = _row_of([_values(result, (exported or {}).get(result["id"])) for result in repeats])
+        row = _row_of(
+            [result_values(result, (exported or {}).get(result["id"])) for result in repeats]
+        )
         median = known.get((node, scenario), {})
         if median.get("n") == row["n"]:
             # If the numbers differ, the interval also covers repeats with another FFmpeg, or
@@ -145,7 +147,9 @@ def median_rows(
     return rows
 
 
-def result_values(result: Json, exported: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+def values_with_renditions(
+    result: Json, exported: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
     """Return the values of one result by column, followed by those of each rendition of a ladder.
 
     Unavailable values are None, never 0.
@@ -154,13 +158,17 @@ def result_values(result: Json, exported: Mapping[str, str] | None = None) -> li
         result: A result as the API returns it.
         exported: Its row of the master's table of results, which contains the costs.
     """
-    return [_values(result, exported), *_renditions(result)]
+    return [result_values(result, exported), *_renditions(result)]
 
 
-def _values(result: Json, exported: Mapping[str, str] | None) -> dict[str, Any]:
+def result_values(result: Json, exported: Mapping[str, str] | None) -> dict[str, Any]:
     """Return the values of one result, by column.
 
     Unavailable values are None, never 0.
+
+    Args:
+        result: A result as the API returns it.
+        exported: The row of the result in the master's table, if it is known.
     """
     scenario, measurement = result["scenario"], result["measurement"]
     encode, quality = measurement["encode"], measurement["quality"]
@@ -268,7 +276,7 @@ def _renditions(result: Json) -> list[dict[str, Any]]:
         rendition["name"]: rendition["encode"]
         for rendition in (result["scenario"].get("ladder") or {}).get("renditions", ())
     }
-    shared, source = _values(result, None), measurement.get("source") or {}
+    shared, source = result_values(result, None), measurement.get("source") or {}
     rows = []
     for rendition in measured:
         encode, process = settings[rendition["name"]], rendition.get("encode")

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
 
-from . import legend, medians, rate_remarks, results, runs, table
+from . import encoder_differences, legend, medians, rate_remarks, results, runs, table
 from .api import Json, Master
 from .errors import CorruptError, RefusedError
 from .folder import Folder
@@ -70,6 +70,7 @@ class RunResults:
         )
         lines = [
             table.render(self.rows, remarks, columns),
+            *encoder_differences.difference_lines(self.results, self.exported, columns),
             *rate_remarks.remark_lines(self.results, columns),
             *(
                 line

@@ -111,8 +111,8 @@ def command(
     """Compare two runs, or two FFmpeg builds, nodes or encodes of one run.
 
     A and B are each a run of the farm (its id, at least the last four characters of the id, or
-    last), a directory with results, or a file results.json. Directories and files need no farm.
-    Changes are those from A to B. With --ffmpegs, --nodes or --encodes, A is the run, and the two
+    last), a directory with results, a file results.json, or a bundle that ffrtmp export has
+    written. Directories and files need no farm. Changes are those from A to B. With --ffmpegs, --nodes or --encodes, A is the run, and the two
     names are compared.
 
     Each scenario of each node is compared separately, and the false discovery rate is controlled
@@ -164,7 +164,7 @@ class _Reader:
         self._master: Master | None = None
 
     def read(self, text: str) -> RunResults:
-        """Return the results of a run of the farm, a directory or a file."""
+        """Return the results of a run of the farm, a directory, a file or a bundle."""
         if Path(text).exists() or "/" in text:
             try:
                 return read_saved_results(Path(text))

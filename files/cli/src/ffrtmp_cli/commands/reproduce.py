@@ -76,7 +76,7 @@ def _failure(found: Reproduction) -> str:
 @click.option(
     "--results",
     type=click.Path(exists=True, path_type=Path),
-    help="File results.json of a run, or its directory, instead of the farm.",
+    help="File results.json of a run, its directory or its bundle, instead of the farm.",
 )
 @click.option(
     "--run",

@@ -33,7 +33,7 @@ def values_of(row: Mapping[str, Any]) -> dict[Quantity, float]:
     """Return the measured values of a result.
 
     Args:
-        row: Its values by column, as `result_values` returns them.
+        row: Its values by column, as `values_with_renditions` returns them.
     """
     left_out = _NOT_OF_KIND.get(row["kind"], frozenset())
     found = {

@@ -17,7 +17,7 @@ from ffrtmp_analysis.comparison.compared_results import (
 )
 from ffrtmp_analysis.comparison.quantities import Quantity
 from ffrtmp_client.api import Json
-from ffrtmp_client.medians import encode_name, result_values
+from ffrtmp_client.medians import encode_name, values_with_renditions
 from ffrtmp_client.result_files import RunResults
 from ffrtmp_shared.verdict import VerdictState
 
@@ -147,7 +147,7 @@ def _scenarios(
     # The order decides which results of the same round are paired.
     for result in sorted(results, key=lambda result: (result["repeat"], str(result["id"]))):
         reasons = unavailable_values(result)
-        for row in result_values(result, read.exported.get(result["id"])):
+        for row in values_with_renditions(result, read.exported.get(result["id"])):
             group = groups[_key(result, row, labels)]
             group.repeats.append(_repeat(read, result, row))
             group.unavailable |= reasons

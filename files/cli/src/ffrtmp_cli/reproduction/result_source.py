@@ -10,7 +10,9 @@ from typing import Protocol
 
 import msgspec
 from ffrtmp_client.api import Master
-from ffrtmp_client.errors import RefusedError
+from ffrtmp_client.bundle_archive import is_bundle
+from ffrtmp_client.errors import RefusedError, SettingsError
+from ffrtmp_client.saved_results import read_document
 from ffrtmp_shared.models import Result
 
 from ffrtmp_cli.errors import CommandError, ExitCode
@@ -37,14 +39,23 @@ class ResultSource(Protocol):
 
 
 class ResultFile:
-    """The file with the results of one run."""
+    """The file with the results of one run, or its bundle."""
 
     def __init__(self, path: Path) -> None:
-        """Use the file `path`, or the file results.json in the directory `path`."""
+        """Use the file or bundle `path`, or the file results.json in the directory `path`."""
         self._path = path / FILE_NAME if path.is_dir() else path
 
     def results_with(self, name: str) -> Sequence[Result]:  # noqa: ARG002
         """Return all results of the file. Raises CommandError if it cannot be read."""
+        return self._convert(self._read())
+
+    def _read(self) -> object:
+        """Return the document of the file. Raises CommandError."""
+        if is_bundle(self._path):
+            try:
+                return read_document(self._path)
+            except SettingsError as error:
+                raise CommandError(str(error)) from error
         try:
             # A named pipe without a writer would block before its type is known.
             if not stat.S_ISREG(self._path.stat().st_mode):
@@ -53,9 +64,13 @@ class ResultFile:
                 content = file.read(_MAX_BYTES + 1)
             if len(content) > _MAX_BYTES:
                 raise CommandError(f"{self._path} is larger than {_MAX_BYTES} bytes")
-            document = json.loads(content)
+            document: object = json.loads(content)
         except (OSError, ValueError, RecursionError) as error:
             raise CommandError(f"{self._path} cannot be read: {error}") from error
+        return document
+
+    def _convert(self, document: object) -> tuple[Result, ...]:
+        """Return the results of a document. Raises CommandError."""
         try:
             items = document["results"] if isinstance(document, dict) else document
             return msgspec.convert(items, tuple[Result, ...])
