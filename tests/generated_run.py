@@ -13,6 +13,7 @@ from ffrtmp_shared.ids import new_id
 from measurement_factory import measurement
 
 _NOISE = 0.01
+_TIME = "2026-01-02T03:04:05Z"
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,16 @@ def write_run(directory: Path, seed: int, run: GeneratedRun) -> Path:
     ]
     document = {
         "farm": "",
-        "run": {"id": str(new_id()), "counts": {"succeeded": len(results)}},
+        "run": {
+            "id": str(new_id()),
+            "key": "generated",
+            "suite_name": "generated",
+            "state": "succeeded",
+            "counts": {"succeeded": len(results)},
+            "created_at": _TIME,
+            "finished_at": _TIME,
+            "seed": seed,
+        },
         "results": results,
         "precision": {"medians": [], "drifts": drifts, "looks": [], "interval": None},
     }
@@ -128,4 +138,6 @@ def _result(
             "ffmpeg": {"name": build} if build else None,
         },
         "measurement": measured,
+        "artifacts": [],
+        "stored_at": _TIME,
     }

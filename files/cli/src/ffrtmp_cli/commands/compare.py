@@ -112,8 +112,8 @@ def command(
 
     A and B are each a run of the farm (its id, at least the last four characters of the id, or
     last), a directory with results, a file results.json, or a bundle that ffrtmp export has
-    written. Directories and files need no farm. Changes are those from A to B. With --ffmpegs, --nodes or --encodes, A is the run, and the two
-    names are compared.
+    written. Directories and files need no farm. Changes are those from A to B. With --ffmpegs,
+    --nodes or --encodes, A is the run, and the two names are compared.
 
     Each scenario of each node is compared separately, and the false discovery rate is controlled
     for each quantity. A regression is a difference for the worse whose whole interval lies beyond
