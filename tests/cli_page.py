@@ -66,6 +66,8 @@ _EXIT_CODES = {
     ExitCode.USAGE: "the arguments, the profile or the suite to check are not valid",
     ExitCode.NOT_FOUND: "the run, job, node, token or suite to check does not exist",
     ExitCode.JOBS_FAILED: "the run has ended, but not all of its jobs succeeded",
+    ExitCode.REGRESSION: "a regression, for `ffrtmp compare --fail-on-regression`",
+    ExitCode.UNDECIDED: "undecided or not comparable, for `ffrtmp compare --fail-on-regression`",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C; `ffrtmp run` says how to attach again",
 }
 _CONNECTION = """

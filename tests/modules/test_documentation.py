@@ -23,6 +23,7 @@ MASTER_MODULES = (
 MODULES = (
     *MASTER_MODULES,
     "current_units",
+    "ffrtmp_compare",
     "ffrtmp_report",
     "ffrtmp_slot_cpus_info",
     "join_archive",

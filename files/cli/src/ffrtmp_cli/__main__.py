@@ -18,6 +18,7 @@ _ENTRIES = {
     "suite": CommandEntry(f"{_COMMANDS}.suite", "Write, check and plan suites."),
     "run": CommandEntry(f"{_COMMANDS}.run", "Run a suite on the farm and show its progress."),
     "results": CommandEntry(f"{_COMMANDS}.results", "Show or export the results of a run."),
+    "compare": CommandEntry(f"{_COMMANDS}.compare", "Compare two runs, builds, nodes or encodes."),
     "export": CommandEntry(f"{_COMMANDS}.export", "Write a run as one zip file."),
     "verify": CommandEntry(f"{_COMMANDS}.verify", "Check the digests of an exported run."),
     "report": CommandEntry(f"{_COMMANDS}.report", "Write the report on a run as one HTML file."),

@@ -11,6 +11,8 @@ class ExitCode(IntEnum):
     USAGE = 2
     NOT_FOUND = 3
     JOBS_FAILED = 4
+    REGRESSION = 5
+    UNDECIDED = 6
     INTERRUPTED = 130
 
 

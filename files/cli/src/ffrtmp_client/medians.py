@@ -147,6 +147,20 @@ def median_rows(
     return rows
 
 
+def values_with_renditions(
+    result: Json, exported: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """Return the values of one result by column, followed by those of each rendition of a ladder.
+
+    Unavailable values are None, never 0.
+
+    Args:
+        result: A result as the API returns it.
+        exported: Its row of the master's table of results, which contains the costs.
+    """
+    return [result_values(result, exported), *_renditions(result)]
+
+
 def result_values(result: Json, exported: Mapping[str, str] | None) -> dict[str, Any]:
     """Return the values of one result, by column.
 

@@ -6,6 +6,7 @@ import msgspec
 from ffrtmp_shared.verdict import VerdictState
 
 from ffrtmp_analysis.comparison.quantities import Quantity
+from ffrtmp_analysis.comparison.recorded_factors import Factor
 
 
 class Condition(StrEnum):
@@ -29,6 +30,7 @@ class Repeat(msgspec.Struct, frozen=True, kw_only=True):
         state: The verdict on its validity. Invalid results are counted, but not compared.
         reasons: The codes of the reasons for the verdict.
         digest: The digest of the output; None if it is unknown.
+        factors: The recorded factors that change speed and energy.
     """
 
     round: str
@@ -36,6 +38,7 @@ class Repeat(msgspec.Struct, frozen=True, kw_only=True):
     state: VerdictState = VerdictState.VALID
     reasons: tuple[str, ...] = ()
     digest: str | None = None
+    factors: dict[Factor, float] = {}
 
 
 class ScenarioResults(msgspec.Struct, frozen=True, kw_only=True):

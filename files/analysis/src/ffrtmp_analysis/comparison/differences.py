@@ -5,6 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from ffrtmp_analysis.comparison.quantities import Quantity
+from ffrtmp_analysis.comparison.recorded_factors import Factor
 
 
 class ComparisonVerdict(StrEnum):
@@ -53,6 +54,23 @@ class SideSummary(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None
 
 
+class DifferencePart(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a difference that a recorded factor accounts for.
+
+    Attributes:
+        factor: `clock` (MHz), `steal`, `throttling` or `CPU pressure` (fractions of the time),
+            `threads used` (their mean number), or `mean power` (W).
+        change: The part of the change; null if the factor was not recorded.
+        a: The median of the factor on the first side; null if it was not recorded.
+        b: The median on the second side.
+    """
+
+    factor: Factor
+    change: float | None
+    a: float | None
+    b: float | None
+
+
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """The difference of a quantity between the two sides, for a scenario on a node.
 
@@ -78,6 +96,9 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
         repeats_needed: The repeats of each side that would show a difference as small as `margin`;
             null if there are too many, or for other verdicts than `not_shown`.
         reason: Why the verdict is `not_comparable`; null for other verdicts.
+        parts: The parts of `change` that recorded factors account for. Only differences of speed
+            and energy that were shown have them.
+        unexplained: The rest of `change`; null if there are no parts.
         a: The results of the first side.
         b: The results of the second side.
     """
@@ -98,6 +119,8 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     detectable: float | None = None
     repeats_needed: int | None = None
     reason: str | None = None
+    parts: tuple[DifferencePart, ...] = ()
+    unexplained: float | None = None
     a: SideSummary
     b: SideSummary
 

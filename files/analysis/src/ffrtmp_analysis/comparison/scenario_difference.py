@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import msgspec
 from ffrtmp_shared.verdict import VerdictState
 
+from ffrtmp_analysis.comparison.attribution import ATTRIBUTED, attribute_change
 from ffrtmp_analysis.comparison.comparability import few_repeats_text, find_obstacle, measured
 from ffrtmp_analysis.comparison.compared_results import Repeat, ScenarioResults
 from ffrtmp_analysis.comparison.differences import (
@@ -117,7 +118,9 @@ def judge_difference(
     )
     if found.exact is not None:
         return _exact_difference(base, found.exact)
-    return base if found.shift is None else _estimated(base, found.shift, family, is_selected)
+    if found.shift is None:
+        return base
+    return _with_parts(_estimated(base, found.shift, family, is_selected), found)
 
 
 def _exact_difference(base: Difference, exact: float) -> Difference:
@@ -166,6 +169,21 @@ def _estimated(base: Difference, shift: Shift, family: Family, is_selected: bool
         detectable=None if n < least else _change(base, half_width),
         repeats_needed=repeats_for_width(n, half_width, margin, least=least),
     )
+
+
+def _with_parts(shown: Difference, found: MeasuredShift) -> Difference:
+    """Return a difference with its attribution, if it is one of speed or energy and shown."""
+    rule = RULES[found.quantity]
+    is_shown = shown.verdict in (rule.better, rule.worse)
+    if found.quantity not in ATTRIBUTED or not is_shown or not shown.change:
+        return shown
+    parts, unexplained = attribute_change(
+        measured(found.a, found.quantity),
+        measured(found.b, found.quantity),
+        found.quantity,
+        shown.change,
+    )
+    return msgspec.structs.replace(shown, parts=parts, unexplained=unexplained)
 
 
 def _direction(quantity: Quantity, shift: float) -> ComparisonVerdict:

@@ -12,12 +12,17 @@ from ffrtmp_analysis.comparison.differences import (
     SideSummary,
 )
 from ffrtmp_analysis.comparison.quantities import RULES
+from ffrtmp_analysis.comparison.recorded_factors import Factor
 
 _PAIRINGS = {
     Pairing.ROUNDS: "paired by round",
     Pairing.NONE: "unpaired",
     Pairing.EXACT: "all repeats equal",
 }
+
+_ARTICLES = {Factor.CLOCK: "the "}
+_PART_MIN = 0.05
+"""Smallest part of a change that a sentence names, as a fraction of the change."""
 
 
 def change_text(change: float, *, is_relative: bool, has_sign: bool = True) -> str:
@@ -57,7 +62,7 @@ def difference_sentence(found: Difference) -> str:
     if found.verdict is ComparisonVerdict.NOT_SHOWN:
         detectable = _detectable_text(found, margin)
         return f"no difference of {name} shown: {estimate}; {detectable}; {basis}."
-    return f"{name} {found.verdict}: {estimate}; {basis}."
+    return f"{name} {found.verdict}: {estimate}; {basis}.{_attribution_text(found)}"
 
 
 def mean_sentence(found: MeanDifference) -> str:
@@ -121,6 +126,27 @@ def _degraded_text(found: Difference) -> str:
     if not (degraded_text(found.a) or degraded_text(found.b)):
         return ""
     return f"; A: {texts[0]}; B: {texts[1]}"
+
+
+def _attribution_text(found: Difference) -> str:
+    """Return a sentence on the recorded factors of a difference, or ""."""
+    if found.unexplained is None or found.change is None:
+        return ""
+    if all(part.change is None for part in found.parts):
+        return " It is unexplained, because no factor was recorded."
+    least = _PART_MIN * abs(found.change)
+    parts = [
+        f"{_number(100 * part.change, '+')} % are due to {_ARTICLES.get(part.factor, '')}"
+        f"{part.factor}"
+        for part in found.parts
+        if part.change is not None and abs(part.change) >= least
+    ]
+    unrecorded = [part.factor for part in found.parts if part.change is None]
+    text = f"{_number(100 * found.unexplained, '+')} % are unexplained"
+    text = f"{', '.join(parts)}, and {text}" if parts else text
+    if unrecorded:
+        text += f" (not recorded: {', '.join(unrecorded)})"
+    return f" Of the {change_text(found.change, is_relative=True)}, {text}."
 
 
 def _detectable_text(found: Difference, margin: str) -> str:

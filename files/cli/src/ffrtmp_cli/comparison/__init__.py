@@ -1,0 +1,1 @@
+"""Comparison of results: sides, texts and files. The calculation is in ffrtmp_analysis."""

@@ -1,0 +1,75 @@
+"""Comparison of two runs, or of two FFmpeg builds, nodes or encodes of one run."""
+
+from __future__ import annotations
+
+from ffrtmp_client.result_files import RunResults
+
+from ffrtmp_cli.comparison.changed_conditions import changed_conditions
+from ffrtmp_cli.comparison.document import (
+    ComparisonDocument,
+    ComparisonSettings,
+    compare_sides,
+)
+from ffrtmp_cli.comparison.sides import (
+    Criterion,
+    criterion_value,
+    results_of,
+    sides_of_one_run,
+    sides_of_runs,
+)
+from ffrtmp_cli.errors import CommandError, ExitCode
+
+
+def compare_runs(
+    reads: tuple[RunResults, RunResults], names: tuple[str, str], settings: ComparisonSettings
+) -> ComparisonDocument:
+    """Return the comparison of two runs.
+
+    Args:
+        reads: The runs.
+        names: Their names.
+        settings: What is compared.
+    """
+    a, b = reads
+    return compare_sides(
+        *sides_of_runs(a, b, names),
+        settings=settings,
+        changed=changed_conditions(a.results, b.results),
+        has_controls=True,
+    )
+
+
+def compare_within_run(
+    read: RunResults,
+    criterion: Criterion,
+    names: tuple[str, str],
+    settings: ComparisonSettings,
+) -> ComparisonDocument:
+    """Return the comparison of two FFmpeg builds, nodes or encodes of one run.
+
+    Args:
+        read: The run.
+        criterion: What distinguishes the sides.
+        names: The names of the builds, nodes or encodes.
+        settings: What is compared.
+
+    Raises:
+        CommandError: The run has no results of one of them, or both are the same.
+    """
+    known = sorted({criterion_value(result, criterion) for result in read.results})
+    for name in names:
+        if name not in known:
+            raise CommandError(
+                f"the run has no results of the {criterion} {name!r}. It has: "
+                f"{', '.join(known) or 'no results'}",
+                ExitCode.NOT_FOUND,
+            )
+    if names[0] == names[1]:
+        raise CommandError(f"both sides are the {criterion} {names[0]!r}", ExitCode.USAGE)
+    first, second = (results_of(read, criterion, name) for name in names)
+    return compare_sides(
+        *sides_of_one_run(read, criterion, names),
+        settings=settings,
+        changed=changed_conditions(first, second),
+        has_controls=False,
+    )
