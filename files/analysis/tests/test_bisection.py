@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 from ffrtmp_analysis.bisection.measured_batches import Batch, Measure, Stage, Target
 from ffrtmp_analysis.bisection.search import (
-    Conclusion,
+    BisectionConclusion,
     Outcome,
     SearchSettings,
     continue_search,
@@ -79,11 +79,11 @@ class Builds:
 
     def search(
         self, settings: SearchSettings = _SPEED, keep: Callable[[Batch], Batch] = lambda b: b
-    ) -> Conclusion:
+    ) -> BisectionConclusion:
         batches: list[Batch] = []
         for _ in range(100):
             found = continue_search(len(self.speeds), batches, settings)
-            if isinstance(found, Conclusion):
+            if isinstance(found, BisectionConclusion):
                 return found
             batches.append(keep(self.measure(found)))
         raise AssertionError("the search does not end")

@@ -79,7 +79,7 @@ class Outcome(StrEnum):
     """The first and the last build cannot be compared."""
 
 
-class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
+class BisectionConclusion(msgspec.Struct, frozen=True, kw_only=True):
     """The end of a search.
 
     Attributes:
@@ -126,7 +126,7 @@ class SearchSettings:
 
 def continue_search(
     builds: int, batches: Sequence[Batch], settings: SearchSettings
-) -> Measure | Conclusion:
+) -> Measure | BisectionConclusion:
     """Return what to measure next, or the conclusion.
 
     Args:
@@ -153,9 +153,9 @@ class _Search:
         self._batches = batches
         self._settings = settings
 
-    def next(self) -> Measure | Conclusion:
+    def next(self) -> Measure | BisectionConclusion:
         ends = self._ends()
-        if isinstance(ends, Measure | Conclusion):
+        if isinstance(ends, Measure | BisectionConclusion):
             return ends
         target, found = _choose_target(ends, self._settings.quantities)
         change = SearchedChange(_shift_of(found), found.pairing is Pairing.EXACT)
@@ -182,7 +182,7 @@ class _Search:
             refuted.add(pair)
         return self._conclusion(outcome, pair, target, shown, ends)
 
-    def _ends(self) -> Comparison | Measure | Conclusion:
+    def _ends(self) -> Comparison | Measure | BisectionConclusion:
         """Return the differences of the last build from the first, if there is a regression."""
         settings = self._settings
         looks = settings.looks(_ENDS_FIRST)
@@ -339,8 +339,8 @@ class _Search:
         target: Target | None,
         difference: Difference | None,
         ends: Comparison,
-    ) -> Conclusion:
-        return Conclusion(
+    ) -> BisectionConclusion:
+        return BisectionConclusion(
             outcome=outcome,
             before=pair[0],
             after=pair[1],

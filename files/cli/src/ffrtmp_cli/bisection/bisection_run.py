@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 from ffrtmp_analysis.bisection.measured_batches import Batch, Measure
-from ffrtmp_analysis.bisection.search import Conclusion, SearchSettings, continue_search
+from ffrtmp_analysis.bisection.search import BisectionConclusion, SearchSettings, continue_search
 from rich.console import Console
 
 from ffrtmp_cli.bisection.batch_suite import BisectedSuite
@@ -51,7 +51,7 @@ class FinishedBisection:
         directory: The directory of the bisection.
     """
 
-    conclusion: Conclusion
+    conclusion: BisectionConclusion
     unusable: dict[int, str]
     encodes: int
     directory: Path
@@ -91,7 +91,7 @@ def run_bisection(
             continue
         usable = [number for number in range(len(builds)) if number not in unusable]
         found = continue_search(len(usable), _numbered(batches, usable), request.settings)
-        if isinstance(found, Conclusion):
+        if isinstance(found, BisectionConclusion):
             conclusion = msgspec.structs.replace(
                 found, before=usable[found.before], after=usable[found.after]
             )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ffrtmp_analysis.bisection.search import Conclusion, Outcome
+from ffrtmp_analysis.bisection.search import BisectionConclusion, Outcome
 from ffrtmp_analysis.comparison.quantities import RULES
 from ffrtmp_analysis.comparison.sentences import difference_sentence
 
@@ -34,7 +34,7 @@ def conclusion_lines(finished: FinishedBisection, builds: tuple[Build, ...]) -> 
     yield f"{finished.encodes} encodes."
 
 
-def _headline(found: Conclusion, before: Build, after: Build) -> str:
+def _headline(found: BisectionConclusion, before: Build, after: Build) -> str:
     if found.target is None:
         if found.outcome is Outcome.NOT_COMPARABLE:
             return "The first and the last build cannot be compared."
