@@ -265,7 +265,8 @@ class _Search:
             if found is not None and found.pairing is Pairing.EXACT:
                 return found
         looks = self._settings.looks(_CONFIRMATION_FIRST)
-        rate = self._settings.rate / len(looks)
+        # Each pass may end with a confirmation.
+        rate = self._settings.rate / (len(looks) * len(_STRICTNESS))
         n = count_repeats(self._batches, Stage.CONFIRMATION, *pair)
         more = [look for look in looks if look > n]
         if n < looks[0]:

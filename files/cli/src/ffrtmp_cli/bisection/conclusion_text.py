@@ -29,6 +29,8 @@ def conclusion_lines(finished: FinishedBisection, builds: tuple[Build, ...]) -> 
         scenario = f"{difference.source}/{difference.configuration}"
         sentence = difference_sentence(difference)
         yield f"From build 1 to build {len(builds)}, {scenario}: {sentence}"
+    if not found.ends:
+        yield "No result has one of the quantities."
     for number, reason in finished.unusable.items():
         yield f"{builds[number].label} was left out: {reason}"
     yield f"{finished.encodes} encodes."

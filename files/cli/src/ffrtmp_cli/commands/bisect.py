@@ -152,7 +152,7 @@ def command(
     if document.outcome not in ("found", "not_shown"):
         raise CommandError(
             "the build of the change is not known: measure on an idle computer, or set a higher "
-            "--max-repeats, which keeps the results so far"
+            "--max-repeats or --allow-disturbed, which keep the results so far"
         )
 
 
