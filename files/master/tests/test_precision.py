@@ -162,6 +162,22 @@ def test_the_order_of_later_repeats_depends_on_the_seed(ready_harness: Any) -> N
     assert any(later[:6] != sorted(later[:6]) for later in first[1:])
 
 
+@pytest.mark.slow
+def test_later_repeats_of_a_pair_are_neighbors_too(ready_harness: Any) -> None:
+    pair = "ffmpegs: [{name: old}, {name: new}]\ncompare: [{ffmpegs: [old, new]}]\n"
+    ready_harness.run(ready_harness.suite(rates=4, repeats=8, more=_PRECISE + pair))
+    names = [f"clip/libx264/{1000 + n}k" for n in range(4)]
+    speeds = {f"{name}/{build}": noisy(7) for name in names for build in ("old", "new")}
+    found = rounds(ready_harness, speeds)
+    assert len(found) > 1
+    orders = set()
+    for done in found:
+        for first, second in zip(done[::2], done[1::2], strict=True):
+            assert first.rpartition("/")[0] == second.rpartition("/")[0]
+            orders.add((first.rpartition("/")[2], second.rpartition("/")[2]))
+    assert orders == {("old", "new"), ("new", "old")}
+
+
 def test_invalid_results_do_not_count_as_repeats(ready_harness: Any) -> None:
     run = ready_harness.run(ready_harness.suite(repeats=3, more=_PRECISE))
     work(ready_harness, {}, verdict="invalid")

@@ -154,6 +154,49 @@ def test_repeats_are_interleaved_in_the_order_of_the_seed(ready_harness: Any) ->
     assert order(8) != first
 
 
+_PAIRED = """
+ffmpegs: [{name: old}, {name: new}, {name: other}]
+compare: [{ffmpegs: [new, old]}, {nodes: [worker1, worker2]}]
+"""
+
+
+def test_the_jobs_of_a_pair_are_neighbors_in_random_order(ready_harness: Any) -> None:
+    ready_harness.register("worker2", "libx264")
+    text = ready_harness.suite(rates=4, repeats=6) + _PAIRED
+    run = ready_harness.ok("submitter", "POST", "/v1/runs", {"suite": text, "seed": 3})
+    params = {"run": run["id"], "limit": 1000}
+    jobs = ready_harness.ok("viewer", "GET", "/v1/jobs", params=params)["items"]
+    assert len(jobs) == 4 * 6 * 3 * 2
+    orders = set()
+    for node in ("worker1", "worker2"):
+        own = [
+            (job["repeat"], *job["scenario"]["name"].rsplit("/", 1))
+            for job in jobs
+            if job["node"] == node
+        ]
+        paired = [key for key in own if key[2] != "other"]
+        first, second = paired[::2], paired[1::2]
+        assert [key[:2] for key in first] == [key[:2] for key in second]
+        # No job of another build is between the two of a pair.
+        for one_side, other_side in zip(first, second, strict=True):
+            assert own.index(other_side) == own.index(one_side) + 1
+        orders |= {(a[2], b[2]) for a, b in zip(first, second, strict=True)}
+    assert orders == {("old", "new"), ("new", "old")}
+    # Both nodes measure the scenarios in the same order, so that they do so at about the same time.
+    measured = [
+        list(dict.fromkeys((j["repeat"], j["scenario"]["name"].rsplit("/", 1)[0]) for j in of_node))
+        for of_node in ([job for job in jobs if job["node"] == n] for n in ("worker1", "worker2"))
+    ]
+    assert [key[0] for key in measured[0]] == [key[0] for key in measured[1]]
+
+
+def test_a_pair_with_a_node_that_gets_no_jobs_is_refused(ready_harness: Any) -> None:
+    text = ready_harness.suite() + "\ncompare: [{nodes: [worker1, worker9]}]\n"
+    status, problem = refused(ready_harness, text)
+    assert status == 422
+    assert "worker9" in problem["detail"]
+
+
 def test_the_same_idempotency_key_returns_the_same_run(ready_harness: Any) -> None:
     def post(caller: str = "submitter", **changed: Any) -> Any:
         body = {"suite": ready_harness.suite()} | changed

@@ -15,6 +15,7 @@ from ffrtmp_shared.scenario import (
     Scenario,
     SyntheticSource,
 )
+from ffrtmp_shared.suite_pairs import SuitePair
 from jsonschema import Draft202012Validator
 
 GOOD = """\
@@ -360,6 +361,48 @@ def test_ffmpegs_are_combined_with_all_encodes() -> None:
     )
     wire = msgspec.json.encode(scenarios)
     assert msgspec.json.decode(wire, type=list[Scenario]) == scenarios
+
+
+def test_an_encode_is_combined_with_the_ffmpegs_that_it_names() -> None:
+    text = BUILDS.replace(
+        "    encoder: libsvtav1", "    encoder: libsvtav1\n    ffmpegs: [ours]", 1
+    )
+    parsed = suite.parse_suite(text)
+    names = [scenario.name for scenario in parsed.scenarios()]
+    assert len(names) == parsed.scenario_count == 8
+    assert [name for name in names if "/av1/" in name] == [
+        "clip/av1/800k/ours",
+        "clip/av1/crf30/ours",
+    ]
+    with pytest.raises(suite.SuiteError, match="the FFmpeg their is not listed in ffmpegs"):
+        suite.parse_suite(text.replace("[ours]", "[their]"))
+
+
+def test_pairs_of_builds_and_nodes_are_read() -> None:
+    pairs = 'compare: [{ffmpegs: [ours, "7.1"]}, {nodes: [w1, w2]}]\n'
+    parsed = suite.parse_suite(BUILDS + pairs)
+    assert parsed.compare == (SuitePair(ffmpegs=("ours", "7.1")), SuitePair(nodes=("w1", "w2")))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ("[{}]", "exactly one of ffmpegs, nodes"),
+        ("[{ffmpegs: [ours, patched], nodes: [w1, w2]}]", "exactly one of ffmpegs, nodes"),
+        ("[{ffmpegs: [ours, ours]}]", "a pair has two different names, not ours, ours"),
+        ("[{ffmpegs: [ours, new]}]", "the FFmpeg new is not listed in ffmpegs; listed are ours,"),
+        ('[{ffmpegs: [ours, patched]}, {ffmpegs: [ours, "7.1"]}]', "ours is in another pair"),
+        ("[{nodes: [w1, w2]}, {nodes: [w3, w1]}]", "the node w1 is in another pair"),
+        ("[{nodes: [w1]}]", "compare.0.nodes"),
+        ("[{nodes: [w1, w2]}]\nplacement: any", "need the placement each"),
+    ],
+)
+def test_an_error_in_a_pair_is_explained(pairs: str, message: str) -> None:
+    with pytest.raises(suite.SuiteError) as refused:
+        suite.parse_suite(BUILDS + f"compare: {pairs}\n")
+    line = BUILDS.count("\n") + 1
+    found = refused.value.problems
+    assert any(p.line == line and message in p.message for p in found), refused.value
 
 
 def test_scenarios_of_a_suite_without_ffmpegs_have_none() -> None:

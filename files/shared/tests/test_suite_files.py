@@ -7,7 +7,7 @@ import pytest
 from ffrtmp_shared import suite
 
 _FOLDER = Path(__file__).parents[2] / "suites"
-_MOST_JOBS_PER_NODE = 150
+_MOST_JOBS_PER_NODE = 500
 
 
 _JOBS = {
@@ -24,6 +24,7 @@ _JOBS = {
     "density": 3,
     "live": 21,
     "received": 6,
+    "ffmpeg-releases": 448,
 }
 
 
@@ -51,3 +52,18 @@ def test_all_included_suites_are_listed_and_name_the_schema() -> None:
 def test_the_schema_for_editors_is_current() -> None:
     text = (_FOLDER / "suite.schema.json").read_text(encoding="utf-8")
     assert json.loads(text) == suite.json_schema()
+
+
+def test_the_releases_of_ffmpeg_are_those_that_make_fetches() -> None:
+    root = _FOLDER.parents[1]
+    parsed = suite.parse_suite((_FOLDER / "ffmpeg-releases.yml").read_text(encoding="utf-8"))
+    lines = (root / "requirements-ffmpeg-releases.txt").read_text(encoding="utf-8").splitlines()
+    releases = [line.rpartition("# ")[2] for line in lines]
+    assert [build.name for build in parsed.ffmpegs] == releases
+    for build in parsed.ffmpegs:
+        assert build.file is not None
+        place = (_FOLDER / build.file).resolve()
+        assert place == root / ".cache/ffmpeg-releases" / f"ffmpeg-{build.name}"
+    names = {scenario.name for scenario in parsed.scenarios()}
+    assert "bigbuckbunny-720p/svtav1/crf32/7.1" in names
+    assert "bigbuckbunny-720p/svtav1/crf32/7.0.2" not in names

@@ -30,6 +30,7 @@ _ENTRIES = {
     "completion": CommandEntry(f"{_COMMANDS}.completion", "Print the completion of a shell."),
     "doctor": CommandEntry(f"{_COMMANDS}.doctor", "Check whether this host can measure."),
     "reproduce": CommandEntry(f"{_COMMANDS}.reproduce", "Repeat the encode of a result."),
+    "bisect": CommandEntry(f"{_COMMANDS}.bisect", "Find the FFmpeg build of a change."),
     "recommend-config": CommandEntry(
         f"{_COMMANDS}.recommend_config", "Print settings of a worker for this host."
     ),

@@ -28,6 +28,7 @@ from ffrtmp_shared.suite_encodes import SuiteEncode
 from ffrtmp_shared.suite_inputs import InputFile, SuiteFfmpeg, SuiteSource
 from ffrtmp_shared.suite_limits import MAX_DEADLINE_S, MAX_JOBS, MIN_SPEED
 from ffrtmp_shared.suite_numbers import ambiguous_numbers, with_texts
+from ffrtmp_shared.suite_pairs import SuitePair
 from ffrtmp_shared.suite_schema import FIELDS_OF_KIND, json_schema
 from ffrtmp_shared.suite_schema_errors import error_path, explain_error
 from ffrtmp_shared.suite_yaml import (
@@ -73,6 +74,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         encodes: The encodes that are applied to each source.
         rate_points: The rate points for encodes that have none of their own.
         ffmpegs: The FFmpegs to compare. If there are none, the farm's own FFmpeg is used.
+        compare: The pairs of FFmpeg builds or nodes whose jobs are neighbors in the queue.
         description: A text for readers of the suite.
         placement: With `each`, every suitable node measures every scenario. With `any`, one
             suitable node measures each scenario. Otherwise the given node measures all scenarios.
@@ -99,6 +101,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     encodes: tuple[SuiteEncode, ...]
     rate_points: tuple[RatePoint, ...] = ()
     ffmpegs: tuple[SuiteFfmpeg, ...] = ()
+    compare: tuple[SuitePair, ...] = ()
     description: str = ""
     placement: Literal["each", "any"] | OnNode = "each"
     priority: Priority = Priority.MEDIUM
@@ -131,13 +134,13 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def scenario_count(self) -> int:
         """The number of scenarios."""
         measured = sum(
-            len(self.rates(encode)) if encode.kind in _AT_RATES else 1 for encode in self.encodes
+            (len(self.rates(encode)) if encode.kind in _AT_RATES else 1) * len(self._builds(encode))
+            for encode in self.encodes
         )
-        return len(self.sources) * measured * (len(self.ffmpegs) or 1)
+        return len(self.sources) * measured
 
     def scenarios(self) -> list[Scenario]:
         """Return the scenarios: each source with each encode, rate and FFmpeg, in file order."""
-        builds: list[FfmpegUnderTest | None] = [ffmpeg.resolve() for ffmpeg in self.ffmpegs]
         return [
             Scenario(
                 name=f"{source.name}/{encode.name}/{last}" + (f"/{ffmpeg.name}" if ffmpeg else ""),
@@ -152,8 +155,17 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             for source in self.sources
             for encode in self.encodes
             for last, settings in self._variants(encode)
-            for ffmpeg in builds or [None]
+            for ffmpeg in self._builds(encode)
         ]
+
+    def _builds(self, encode: SuiteEncode) -> list[FfmpegUnderTest | None]:
+        """Return the FFmpegs with which an encode is measured; None is the farm's own."""
+        builds = [
+            ffmpeg.resolve()
+            for ffmpeg in self.ffmpegs
+            if not encode.ffmpegs or ffmpeg.name in encode.ffmpegs
+        ]
+        return [*builds] or [None]
 
     def _quality(self, encode: SuiteEncode) -> QualitySettings | None:
         """Return the scores that a scenario requests, or None if it requests all of them."""
@@ -193,6 +205,7 @@ def parse_suite(text: str) -> Suite:
     except msgspec.ValidationError as error:
         raise SuiteError([SuiteProblem(1, str(error))]) from error
     _raise_if_any([*_repeated_names(suite, document), *_invalid_items(suite, document)])
+    _raise_if_any([*_unlisted_builds(suite, document), *_invalid_pairs(suite, document)])
     _raise_if_any(_invalid_repeats(suite, document))
     if suite.scenario_count > MAX_JOBS:
         message = f"{suite.scenario_count} scenarios; the maximum is {MAX_JOBS} jobs per run"
@@ -249,6 +262,37 @@ def _repeated_names(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
                 at = [*path, index, key] if key else [*path, index]
                 message = f"the name {name} is used twice" if key else f"{name} is listed twice"
                 yield problem_at(document, at, f"{dotted(path)}: {message}")
+
+
+def _unlisted_builds(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
+    """Yield a problem for each FFmpeg of an encode that the suite does not list."""
+    known = [ffmpeg.name for ffmpeg in suite.ffmpegs]
+    for number, encode in enumerate(suite.encodes):
+        for index, name in enumerate(encode.ffmpegs):
+            if name not in known:
+                message = f"the FFmpeg {name} is not listed in ffmpegs"
+                if known:
+                    message += f"; listed are {', '.join(known)}"
+                path: _Path = ["encodes", number, "ffmpegs", index]
+                yield problem_at(document, path, f"encodes.{number}.ffmpegs: {message}")
+
+
+def _invalid_pairs(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
+    """Yield a problem for each pair that cannot be compared, and for names in several pairs."""
+    builds = [ffmpeg.name for ffmpeg in suite.ffmpegs]
+    seen: set[tuple[str, str]] = set()
+    for number, pair in enumerate(suite.compare):
+        path: _Path = ["compare", number]
+        for message in pair.problems(builds, is_on_each_node=suite.placement == "each"):
+            yield problem_at(document, path, f"compare.{number}: {message}")
+        for kind, name in [
+            *(("FFmpeg", name) for name in set(pair.ffmpegs)),
+            *(("node", name) for name in set(pair.nodes)),
+        ]:
+            if (kind, name) in seen:
+                message = f"the {kind} {name} is in another pair; it can be next to only one other"
+                yield problem_at(document, path, f"compare.{number}: {message}")
+            seen.add((kind, name))
 
 
 def _invalid_repeats(suite: Suite, document: Any) -> Iterator[SuiteProblem]:

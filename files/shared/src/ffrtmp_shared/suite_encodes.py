@@ -31,6 +31,9 @@ class SuiteEncode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     of the suite if it has none. A `density` also uses the fields of `DensitySettings`, and a `live`
     also uses those of `LiveSettings`. A `ladder` has a rate in each of its `renditions` instead.
     The only setting of a `decode` is `threads`.
+
+    If `ffmpegs` is not empty, it names those FFmpeg builds of the suite with which the encode is
+    measured.
     """
 
     name: str
@@ -46,6 +49,7 @@ class SuiteEncode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     options: dict[str, str | int] = {}
     rate_points: tuple[RatePoint, ...] = ()
     renditions: tuple[SuiteRendition, ...] = ()
+    ffmpegs: tuple[str, ...] = ()
     together: bool = True
     window_s: float = DensitySettings().window_s
     verify_s: float = DensitySettings().verify_s

@@ -55,19 +55,27 @@ _STREAM_FIELDS = ("duration_s", "measure_received")
 
 FIELDS_OF_KIND: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "transcode": (
-        ("encoder",), ("name", "kind", *_ENCODER_FIELDS, "width", "height", "rate_points")
+        ("encoder",),
+        ("name", "kind", "ffmpegs", *_ENCODER_FIELDS, "width", "height", "rate_points"),
     ),
     "ladder": (
-        ("encoder", "renditions"), ("name", "kind", *_ENCODER_FIELDS, "renditions", "together")
+        ("encoder", "renditions"),
+        ("name", "kind", "ffmpegs", *_ENCODER_FIELDS, "renditions", "together"),
     ),
-    "decode": ((), ("name", "kind", "threads")),
+    "decode": ((), ("name", "kind", "threads", "ffmpegs")),
     "density": (
         ("encoder",),
-        ("name", "kind", *_ENCODER_FIELDS, "width", "height", "rate_points", *_SEARCH_FIELDS),
+        (
+            "name", "kind", "ffmpegs", *_ENCODER_FIELDS, "width", "height", "rate_points",
+            *_SEARCH_FIELDS,
+        ),
     ),
     "live": (
         ("encoder",),
-        ("name", "kind", *_ENCODER_FIELDS, "width", "height", "rate_points", *_STREAM_FIELDS),
+        (
+            "name", "kind", "ffmpegs", *_ENCODER_FIELDS, "width", "height", "rate_points",
+            *_STREAM_FIELDS,
+        ),
     ),
 }  # fmt: skip
 """The required fields and the allowed fields of an encode, by its kind."""
@@ -105,6 +113,7 @@ def json_schema() -> dict[str, Any]:
                 "sources": _a_list(_source()),
                 "encodes": _a_list(_encode(rate_point)),
                 "ffmpegs": _a_list(_ffmpeg()),
+                "compare": _a_list(_pair()),
                 "rate_points": _a_list(rate_point),
                 "placement": {
                     "anyOf": [{"enum": ["each", "any"]}, _an_object(["node"], {"node": _NAME})]
@@ -149,6 +158,12 @@ def _source() -> dict[str, Any]:
 
 def _ffmpeg() -> dict[str, Any]:
     return _an_object(["name"], {"name": _NAME, **_content()})
+
+
+def _pair() -> dict[str, Any]:
+    """Return the schema of a pair of FFmpeg builds or nodes."""
+    names = {"type": "array", "minItems": 2, "maxItems": 2, "items": _NAME}
+    return _an_object([], {"ffmpegs": names, "nodes": names})
 
 
 def _content() -> dict[str, Any]:
@@ -196,6 +211,7 @@ def _encode(rate_point: dict[str, Any]) -> dict[str, Any]:
             "rate_points": _a_list(rate_point),
             "renditions": {"type": "array", "minItems": 1, "maxItems": 16, "items": rendition},
             "together": {"type": "boolean"},
+            "ffmpegs": _a_list(_NAME),
             **dict.fromkeys(("window_s", "verify_s", "max_lag_s"), msgspec.json.schema(Seconds)),
             "max_streams": {"type": "integer", "minimum": 1, "maximum": 1024},
             "duration_s": {"type": "number", "minimum": MIN_LIVE_S, "maximum": MAX_LIVE_S},

@@ -1,6 +1,7 @@
 """Adaptive repeats: adding jobs to runs until their medians are precise, and control encodes."""
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,12 +11,14 @@ from uuid import UUID
 import msgspec
 from ffrtmp_shared import control_encode
 from ffrtmp_shared.states import JobState, NodeState
+from ffrtmp_shared.suite_pairs import PairedNames
 from sqlalchemy import Connection, select
 
 from ffrtmp_master.queue import transitions
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.runs import control_encodes, interim_looks
 from ffrtmp_master.runs.confidence_interval import repeats_needed
+from ffrtmp_master.runs.interleaving import shuffle_groups
 from ffrtmp_master.runs.suite_outline import SuiteOutline
 from ffrtmp_master.store import control_speeds, job_outcomes, nodes, runs
 from ffrtmp_master.store.errors import NotFoundError
@@ -116,7 +119,8 @@ def add_repeats(
     else:
         to_repeat = _jobs_to_repeat(outcomes, policy.suite)
         # Each round of repeats has a different order, which is derived from the seed of the run.
-        random.Random(f"{run.seed} {due.node} {len(outcomes)}").shuffle(to_repeat)  # noqa: S311
+        generator = random.Random(f"{run.seed} {due.node} {len(outcomes)}")  # noqa: S311
+        to_repeat = _in_random_order(to_repeat, policy.suite, generator)
         new_jobs = _repeats(work, outcomes, to_repeat, policy)
         reason = "the median is not precise enough"
         if not new_jobs:
@@ -131,6 +135,27 @@ def add_repeats(
     runs.settle_nodes(work.connection, due.run_id, still_unsettled)
     # Because it gets no further jobs on this node, the run may be finished.
     work.job_ended(due.run_id)
+
+
+def _in_random_order(
+    to_repeat: Sequence[JobOutcome], suite: SuiteOutline, generator: random.Random
+) -> list[JobOutcome]:
+    """Return jobs in a random order, with the repeats of paired FFmpeg builds as neighbors."""
+    if not suite.compare:
+        in_order = list(to_repeat)
+        generator.shuffle(in_order)
+        return in_order
+    paired = PairedNames(suite.compare)
+    seen: Counter[str] = Counter()
+    numbered = []
+    for job in to_repeat:
+        numbered.append((job, seen[job.scenario]))
+        seen[job.scenario] += 1
+
+    def group_of(item: tuple[JobOutcome, int]) -> tuple[object, ...]:
+        return *paired.group(item[0].scenario, item[0].node), item[1]
+
+    return [job for job, _ in shuffle_groups(numbered, group_of, generator)]
 
 
 def _reason_for_control(

@@ -14,6 +14,7 @@ from ffrtmp_shared.models import Run
 from ffrtmp_shared.requirements import WhenUnmet
 from ffrtmp_shared.states import JobState
 from ffrtmp_shared.suite import Suite
+from ffrtmp_shared.suite_pairs import PairedNames
 from sqlalchemy import insert
 
 from ffrtmp_master.queue import transitions
@@ -190,9 +191,20 @@ def _jobs(
         scenario = msgspec.json.encode(placed.scenario).decode()
         return placed, requirement_ids[placed.wanted.key], scenario
 
+    paired = PairedNames(suite.compare)
+
+    def group_of(prepared: tuple[PlacedScenario, int, str]) -> tuple[object, ...]:
+        placed = prepared[0]
+        return paired.group(placed.scenario.name, placed.wanted.requirements.node)
+
     in_order = chain(
         ((1, prepare(placed)) for placed in first_items),
-        interleave([prepare(placed) for placed in placement.items], suite.repeats, seed),
+        interleave(
+            [prepare(placed) for placed in placement.items],
+            suite.repeats,
+            seed,
+            group_of if suite.compare else None,
+        ),
     )
     for position, (repeat, (placed, requirement_id, scenario)) in enumerate(in_order):
         yield JobRow(

@@ -1,6 +1,6 @@
 """Placement of the scenarios of a suite on nodes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -97,6 +97,7 @@ def place_suite(suite: Suite, nodes: Sequence[Node], repeats_min: int = 1) -> Pl
         items.extend(_placed(suite, scenario, wanted, matches[key].active))
         _check_number(suite, len(items))
     _check_met(suite, matches, waiting)
+    _check_pairs(suite, {name for match in matches.values() for name in match.active})
     # Without a suitable active node, a scenario is not bound to a node, and any of the nodes may
     # run it later.
     omitted = {
@@ -151,6 +152,15 @@ def _check_met(
         if suite.when_unmet is None:
             detail += "; with `when_unmet: wait` in the suite, they wait for a suitable node"
         raise UnprocessableError(detail, refused)
+
+
+def _check_pairs(suite: Suite, active: Collection[str]) -> None:
+    """Raise UnprocessableError if a node of a pair gets no jobs."""
+    absent = [name for pair in suite.compare for name in pair.nodes if name not in active]
+    if absent:
+        raise UnprocessableError(
+            f"compare: no active node with the name {joined(absent)} can run scenarios of the suite"
+        )
 
 
 def _check_number(suite: Suite, scenario_count: int) -> None:

@@ -5,6 +5,7 @@ from typing import Self
 import msgspec
 from ffrtmp_shared.precision import Precision
 from ffrtmp_shared.suite import Suite
+from ffrtmp_shared.suite_pairs import SuitePair
 
 
 class SuiteOutline(msgspec.Struct, frozen=True):
@@ -13,8 +14,14 @@ class SuiteOutline(msgspec.Struct, frozen=True):
     precision: Precision | None
     repeats: int
     exclusive: bool
+    compare: tuple[SuitePair, ...] = ()
 
     @classmethod
     def of(cls, suite: Suite) -> Self:
         """Return the outline of a suite."""
-        return cls(precision=suite.precision, repeats=suite.repeats, exclusive=suite.exclusive)
+        return cls(
+            precision=suite.precision,
+            repeats=suite.repeats,
+            exclusive=suite.exclusive,
+            compare=suite.compare,
+        )

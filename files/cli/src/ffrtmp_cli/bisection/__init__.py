@@ -1,0 +1,1 @@
+"""The command `ffrtmp bisect`: builds, measurements on this computer, and their directory."""
