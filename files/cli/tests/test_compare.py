@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as Tree
 
@@ -87,6 +88,16 @@ def test_what_could_have_been_shown_is_stated(tmp_path: Path) -> None:
     assert _verdicts(document) == {"not_shown"}
     line = next(text for text in document.summary if text.startswith("Smallest detectable"))
     assert re.search(r"of speed where none was shown: [\d.]+ % to [\d.]+ %; about \d+ rep", line)
+
+
+def test_an_incomplete_run_is_named(tmp_path: Path) -> None:
+    a = generate_run(tmp_path / "a", 1, GeneratedRun())
+    b = replace(a, results=a.results[:-1])
+    document = compare_runs((a, b), ("old", "new"), SETTINGS)
+    assert document.headlines[-2:] == (
+        "Both sides are the same run.",
+        "Only 19 of the 20 jobs of new have results.",
+    )
 
 
 def test_the_settings_that_differ_are_named(tmp_path: Path) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
+from ffrtmp_client.phrases import counted
 from ffrtmp_client.result_files import RunResults
+from ffrtmp_client.runs import job_count
 
 from ffrtmp_cli.comparison.changed_conditions import changed_conditions
 from ffrtmp_cli.comparison.document import (
@@ -36,6 +40,7 @@ def compare_runs(
         settings=settings,
         changed=changed_conditions(a.results, b.results),
         has_controls=True,
+        remarks=tuple(_remarks(reads, names)),
     )
 
 
@@ -72,4 +77,15 @@ def compare_within_run(
         settings=settings,
         changed=changed_conditions(first, second),
         has_controls=False,
+        remarks=tuple(_remarks((read,), ("the run",))),
     )
+
+
+def _remarks(reads: Sequence[RunResults], names: Sequence[str]) -> Iterator[str]:
+    """Yield what a reader has to know about the runs."""
+    if len(reads) > 1 and reads[0].run["id"] == reads[1].run["id"]:
+        yield "Both sides are the same run."
+    for read, name in zip(reads, names, strict=True):
+        if not read.is_complete:
+            total, done = job_count(read.run), len(read.results)
+            yield f"Only {done} of the {counted(total, 'job')} of {name} have results."
