@@ -13,6 +13,7 @@ from ffrtmp_analysis.comparison.differences import Pairing
 from ffrtmp_cli.comparison.document import ComparisonDocument, ComparisonSettings
 from ffrtmp_cli.comparison.run_comparison import compare_runs, compare_within_run
 from ffrtmp_cli.comparison.sides import Criterion
+from ffrtmp_cli.errors import CommandError
 from ffrtmp_client import results
 from ffrtmp_client.api import file_sha256
 from ffrtmp_client.bundle_writer import bundle_content, write_bundle
@@ -98,6 +99,13 @@ def test_an_incomplete_run_is_named(tmp_path: Path) -> None:
         "Both sides are the same run.",
         "Only 19 of the 20 jobs of new have results.",
     )
+
+
+def test_results_of_another_form_are_refused(tmp_path: Path) -> None:
+    a = generate_run(tmp_path / "a", 1, GeneratedRun())
+    b = replace(a, results=[{**a.results[0], "measurement": {}}])
+    with pytest.raises(CommandError, match="do not have the expected form"):
+        compare_runs((a, b), ("old", "new"), SETTINGS)
 
 
 def test_the_settings_that_differ_are_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from ffrtmp_client.phrases import counted
 from ffrtmp_client.result_files import RunResults
@@ -24,6 +25,19 @@ from ffrtmp_cli.comparison.sides import (
 from ffrtmp_cli.errors import CommandError, ExitCode
 
 
+@contextmanager
+def _reporting_other_forms() -> Iterator[None]:
+    """Raise CommandError if results do not have the form that the API specifies."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        raise CommandError(
+            f"the results do not have the expected form ({type(error).__name__}: {error}). Use "
+            "results of this release"
+        ) from error
+
+
+@_reporting_other_forms()
 def compare_runs(
     reads: tuple[RunResults, RunResults], names: tuple[str, str], settings: ComparisonSettings
 ) -> ComparisonDocument:
@@ -33,6 +47,9 @@ def compare_runs(
         reads: The runs.
         names: Their names.
         settings: What is compared.
+
+    Raises:
+        CommandError: The results do not have the expected form.
     """
     a, b = reads
     return compare_sides(
@@ -44,6 +61,7 @@ def compare_runs(
     )
 
 
+@_reporting_other_forms()
 def compare_within_run(
     read: RunResults,
     criterion: Criterion,
@@ -59,7 +77,8 @@ def compare_within_run(
         settings: What is compared.
 
     Raises:
-        CommandError: The run has no results of one of them, or both are the same.
+        CommandError: The run has no results of one of them, both are the same, or the results do
+            not have the expected form.
     """
     known = sorted({criterion_value(result, criterion) for result in read.results})
     for name in names:
