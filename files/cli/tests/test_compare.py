@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as Tree
 
@@ -12,6 +13,7 @@ from ffrtmp_analysis.comparison.differences import Pairing
 from ffrtmp_cli.comparison.document import ComparisonDocument, ComparisonSettings
 from ffrtmp_cli.comparison.run_comparison import compare_runs, compare_within_run
 from ffrtmp_cli.comparison.sides import Criterion
+from ffrtmp_cli.errors import CommandError
 from ffrtmp_client import results
 from ffrtmp_client.api import file_sha256
 from ffrtmp_client.bundle_writer import bundle_content, write_bundle
@@ -87,6 +89,23 @@ def test_what_could_have_been_shown_is_stated(tmp_path: Path) -> None:
     assert _verdicts(document) == {"not_shown"}
     line = next(text for text in document.summary if text.startswith("Smallest detectable"))
     assert re.search(r"of speed where none was shown: [\d.]+ % to [\d.]+ %; about \d+ rep", line)
+
+
+def test_an_incomplete_run_is_named(tmp_path: Path) -> None:
+    a = generate_run(tmp_path / "a", 1, GeneratedRun())
+    b = replace(a, results=a.results[:-1])
+    document = compare_runs((a, b), ("old", "new"), SETTINGS)
+    assert document.headlines[-2:] == (
+        "Both sides are the same run.",
+        "Only 19 of the 20 jobs of new have results.",
+    )
+
+
+def test_results_of_another_form_are_refused(tmp_path: Path) -> None:
+    a = generate_run(tmp_path / "a", 1, GeneratedRun())
+    b = replace(a, results=[{**a.results[0], "measurement": {}}])
+    with pytest.raises(CommandError, match="do not have the expected form"):
+        compare_runs((a, b), ("old", "new"), SETTINGS)
 
 
 def test_the_settings_that_differ_are_named(tmp_path: Path) -> None:

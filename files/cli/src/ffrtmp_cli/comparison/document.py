@@ -99,6 +99,7 @@ def compare_sides(
     settings: ComparisonSettings = ComparisonSettings(),  # noqa: B008 - it is immutable
     changed: tuple[ChangedCondition, ...] = (),
     has_controls: bool = True,
+    remarks: tuple[str, ...] = (),
 ) -> ComparisonDocument:
     """Return the comparison of two sides as a document.
 
@@ -108,6 +109,7 @@ def compare_sides(
         settings: The quantities to compare, and the differences that do not matter.
         changed: The conditions that differ.
         has_controls: Whether control encodes could show that a node changed between the sides.
+        remarks: Sentences on the runs, which follow the other headlines.
     """
     comparison = compare(a, b, quantities=settings.quantities, margins=settings.margins)
     worse = regressions(comparison)
@@ -127,7 +129,7 @@ def compare_sides(
         a=a.name,
         b=b.name,
         conclusion=conclude(comparison),
-        headlines=tuple(headlines),
+        headlines=(*headlines, *remarks),
         summary=tuple(_summary(comparison, worse)),
         findings=tuple(_findings(comparison)),
         changed=changed,

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from ffrtmp_client.phrases import counted
 from ffrtmp_client.result_files import RunResults
+from ffrtmp_client.runs import job_count
 
 from ffrtmp_cli.comparison.changed_conditions import changed_conditions
 from ffrtmp_cli.comparison.document import (
@@ -20,6 +25,19 @@ from ffrtmp_cli.comparison.sides import (
 from ffrtmp_cli.errors import CommandError, ExitCode
 
 
+@contextmanager
+def _reporting_other_forms() -> Iterator[None]:
+    """Raise CommandError if results do not have the form that the API specifies."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        raise CommandError(
+            f"the results do not have the expected form ({type(error).__name__}: {error}). Use "
+            "results of this release"
+        ) from error
+
+
+@_reporting_other_forms()
 def compare_runs(
     reads: tuple[RunResults, RunResults], names: tuple[str, str], settings: ComparisonSettings
 ) -> ComparisonDocument:
@@ -29,6 +47,9 @@ def compare_runs(
         reads: The runs.
         names: Their names.
         settings: What is compared.
+
+    Raises:
+        CommandError: The results do not have the expected form.
     """
     a, b = reads
     return compare_sides(
@@ -36,9 +57,11 @@ def compare_runs(
         settings=settings,
         changed=changed_conditions(a.results, b.results),
         has_controls=True,
+        remarks=tuple(_remarks(reads, names)),
     )
 
 
+@_reporting_other_forms()
 def compare_within_run(
     read: RunResults,
     criterion: Criterion,
@@ -54,7 +77,8 @@ def compare_within_run(
         settings: What is compared.
 
     Raises:
-        CommandError: The run has no results of one of them, or both are the same.
+        CommandError: The run has no results of one of them, both are the same, or the results do
+            not have the expected form.
     """
     known = sorted({criterion_value(result, criterion) for result in read.results})
     for name in names:
@@ -72,4 +96,15 @@ def compare_within_run(
         settings=settings,
         changed=changed_conditions(first, second),
         has_controls=False,
+        remarks=tuple(_remarks((read,), ("the run",))),
     )
+
+
+def _remarks(reads: Sequence[RunResults], names: Sequence[str]) -> Iterator[str]:
+    """Yield what a reader has to know about the runs."""
+    if len(reads) > 1 and reads[0].run["id"] == reads[1].run["id"]:
+        yield "Both sides are the same run."
+    for read, name in zip(reads, names, strict=True):
+        if not read.is_complete:
+            total, done = job_count(read.run), len(read.results)
+            yield f"Only {done} of the {counted(total, 'job')} of {name} have results."
