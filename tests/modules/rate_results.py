@@ -23,7 +23,7 @@ SVTAV1: Sequence[Point] = (
 """Medians that a first look measured on a computer with two cores."""
 
 DEVIATIONS = (-0.02, 0.01, 0.0, 0.03, -0.01, 0.02)
-"""Relative deviations of the CPU times of the repeats."""
+"""Relative deviations of the CPU times and encoding times of the repeats."""
 
 
 def results_of(
@@ -39,6 +39,7 @@ def results_of(
     """
     found = []
     encoder, preset = ("libx264", "medium") if encode.startswith("x264") else ("libsvtav1", "8")
+    cores = 5 if encoder == "libx264" else 8
     for crf, kbps, neg, cpu_s in points:
         for deviation in DEVIATIONS[:repeats]:
             document = result(
@@ -52,6 +53,8 @@ def results_of(
             scenario, measurement = document["scenario"], document["measurement"]
             scenario["name"] = f"{source}/{encode}/crf{crf}"
             scenario["source"]["name"] = source
+            # The second encoder uses more processors at once.
+            measurement["encode"]["speed"] = cores / (cpu_s * (1 + deviation))
             scenario["encode"] |= {
                 "encoder": encoder,
                 "preset": changes.get("preset", preset),

@@ -3,6 +3,7 @@
 import random
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -50,8 +51,14 @@ def steady(value: float = 2.0) -> Any:
         yield value
 
 
-def noisy(seed: int = 1) -> Any:
-    chance = random.Random(seed)  # noqa: S311 - not a secret
+def noisy(first: int = 1) -> Any:
+    """Yield two speeds alternately. Their interval is wider than 5 %, but not out of reach."""
+    for number in count(first):
+        yield (1.88, 2.12)[number % 2]
+
+
+def very_noisy() -> Any:
+    chance = random.Random(1)  # noqa: S311 - not a secret
     while True:
         yield chance.uniform(1.0, 3.0)
 
@@ -114,6 +121,22 @@ def test_only_noisy_scenarios_are_repeated_up_to_the_maximum(ready_harness: Any)
     }
     for median in precision["medians"]:
         assert median["low"] <= median["speed"] <= median["high"]
+
+
+def test_a_precision_out_of_reach_ends_the_repeats_early(ready_harness: Any) -> None:
+    run = ready_harness.run(ready_harness.suite(rates=2, more=_PRECISE))
+    speeds = {"clip/libx264/1000k": very_noisy(), "clip/libx264/1001k": noisy()}
+    work(ready_harness, speeds)
+    ready_harness.run_maintenance()
+    work(ready_harness, speeds)
+    ready_harness.run_maintenance()
+    report = ready_harness.ok("viewer", "GET", f"/v1/runs/{run['id']}/precision")
+    states = [(median["n"], median["state"]) for median in report["medians"]]
+    assert states == [(8, "unstable"), (8, "open")]
+    rounds(ready_harness, speeds)
+    report = ready_harness.ok("viewer", "GET", f"/v1/runs/{run['id']}/precision")
+    states = [(median["n"], median["state"]) for median in report["medians"]]
+    assert states == [(8, "unstable"), (12, "unstable")]
 
 
 def test_a_maximum_too_low_for_an_interval_is_reached(ready_harness: Any) -> None:

@@ -4,6 +4,10 @@ from typing import Any
 
 import factories
 import pytest
+from ffrtmp_master.services import Services
+from ffrtmp_master.settings import Settings
+from in_process_master import SetClock, running_master
+from msgspec.structs import replace
 
 _BOTH = ("libx264", "libx265")
 
@@ -300,3 +304,19 @@ def test_a_run_with_the_same_key_is_returned_although_its_nodes_are_gone(
     assert sum(created["counts"].values()) == 22
     harness.ok("admin", "DELETE", "/v1/nodes/worker1")
     assert harness.run(text, headers=key)["id"] == created["id"]
+
+
+def test_a_suite_with_fewer_repeats_than_the_farm_requires_is_refused(
+    migrated: Settings, clock: SetClock
+) -> None:
+    services = Services(replace(migrated, repeats_min=4), clock, 3600)
+    with running_master(services, clock) as harness:
+        harness.register("worker1")
+        harness.upload()
+        few, enough = harness.suite(repeats=3), harness.suite(repeats=4)
+        for path in ("/v1/runs", "/v1/runs/plan"):
+            refused = harness.call("submitter", "POST", path, {"suite": few})
+            assert refused.status_code == 422
+            assert refused.json()["detail"].startswith("the suite requests repeats: 3, but")
+            assert "set repeats: 4" in refused.json()["detail"]
+        assert harness.run(enough)["counts"]["queued"] == 4

@@ -10,7 +10,11 @@ from .api import Json
 from .medians import result_values
 from .rate_distortion.curve import Curve, RatePoint, make_curve
 
+TIME_RATIO = "time_ratio"
+"""Encoding time divided by the duration of the video, the inverse of the speed."""
+
 COSTS = {
+    TIME_RATIO: "speed",
     "cpu_s": "CPU time",
     "energy_gross_j": "energy",
     "cost_per_video_hour": "cost",
@@ -31,6 +35,8 @@ class EncodeCurves:
 
     Attributes:
         encoder: Name of the encoder.
+        configuration: Encoder and preset, without the library's prefix.
+        size: Size of the pictures, such as 1280x720, or None if it is unknown.
         rate: The bit rate over the quality.
         costs: The other costs over the quality, by the name of the figure; only those of which at
             least one repeat has a value.
@@ -41,6 +47,8 @@ class EncodeCurves:
     """
 
     encoder: str
+    configuration: str
+    size: str | None
     rate: Curve
     costs: Mapping[str, Curve]
     currency: str | None
@@ -88,7 +96,11 @@ def read_curves(
         exported: Rows of the master's table of results by the id of the result, with the costs.
     """
     repeats = [
-        values | {"sha256": (result["measurement"].get("output") or {}).get("sha256")}
+        values
+        | {
+            "sha256": (result["measurement"].get("output") or {}).get("sha256"),
+            TIME_RATIO: 1 / values["speed"] if values["speed"] else None,
+        }
         for result in results
         if (values := result_values(result, (exported or {}).get(result["id"])))["verdict"]
         != "invalid"
@@ -120,10 +132,15 @@ def _labels(repeats: Iterable[Repeat]) -> dict[str, str]:
     """Return encoder and preset for each encode, or its name if these do not distinguish it."""
     labels: dict[str, str] = {}
     for repeat in repeats:
-        parts = (str(repeat["encoder"]).removeprefix("lib"), repeat["preset"])
-        labels[repeat["encode"]] = " ".join(str(part) for part in parts if part)
+        labels[repeat["encode"]] = _configuration(repeat)
     shared = [label for label in labels.values() if list(labels.values()).count(label) > 1]
     return {encode: encode if label in shared else label for encode, label in labels.items()}
+
+
+def _configuration(repeat: Repeat) -> str:
+    """Return encoder and preset, such as `x264 medium`."""
+    parts = (str(repeat["encoder"]).removeprefix("lib"), repeat["preset"])
+    return " ".join(str(part) for part in parts if part)
 
 
 def _curves(label: str, repeats: Sequence[Repeat], quality: str) -> EncodeCurves:
@@ -142,6 +159,8 @@ def _curves(label: str, repeats: Sequence[Repeat], quality: str) -> EncodeCurves
     currencies = {repeat["currency"] for repeat in repeats} - {None}
     return EncodeCurves(
         encoder=repeats[0]["encoder"],
+        configuration=_configuration(repeats[0]),
+        size=repeats[0]["size"],
         rate=rate,
         costs=costs,
         currency=currencies.pop() if len(currencies) == 1 else None,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from .api import Json
-from .encode_curves import COSTS, EncodeCurves, Place, RunCurves, read_curves
+from .encode_curves import COSTS, TIME_RATIO, EncodeCurves, Place, RunCurves, read_curves
 from .phrases import counted, listed
 from .rate_distortion.contents import CONTENTS_MIN, MeanCurveDifference, mean_over_contents
 from .rate_distortion.curve import POINTS_MIN
@@ -44,6 +44,15 @@ class _RelativeDifference:
     value: float
     ranges: Mapping[str, Interval]
 
+    @property
+    def inverse(self) -> _RelativeDifference:
+        """The difference of the inverse quantity, such as the speed instead of the time."""
+        ranges = {
+            name: (1 / (1 + high) - 1, 1 / (1 + low) - 1)
+            for name, (low, high) in self.ranges.items()
+        }
+        return _RelativeDifference(1 / (1 + self.value) - 1, ranges)
+
 
 @dataclass(frozen=True)
 class _PairStatement:
@@ -63,7 +72,7 @@ _EXPLANATIONS = {
         "instead of PCHIP."
     ),
     _EQUAL_OUTPUT: "All repeats had the same output.",
-    _REPEATS: "Ranges by repeats, as of CPU time, are 95 % intervals.",
+    _REPEATS: "Ranges by repeats, as of speed and CPU time, are 95 % intervals.",
     _CONTENTS: "Ranges over clips are 95 % intervals.",
 }
 
@@ -153,7 +162,8 @@ def _statement(pair: _Pair, quality: str) -> _PairStatement:
         differences = _differences(pair, "rate")
         mean = mean_over_contents(differences)
     rate = _relative_difference(differences, mean, is_rate=True)
-    texts, problems, covered = [], [], set(rate.ranges)
+    texts, covered = [], set(rate.ranges)
+    problems: dict[str, list[str]] = {}
     for name, what in COSTS.items():
         problem = _cost_problem(pair, name)
         if problem is None:
@@ -162,16 +172,17 @@ def _statement(pair: _Pair, quality: str) -> _PairStatement:
             problem = next(iter(mean_cost.rejected.values()), None)
             if problem is None:
                 cost = _relative_difference(of_cost, mean_cost, is_rate=False)
+                cost = cost.inverse if name == TIME_RATIO else cost
                 covered |= set(cost.ranges)
                 texts.append(_times_text(cost, what))
         if problem:
-            problems.append(f" {what[0].upper()}{what[1:]} is not comparable: {problem}.")
+            problems.setdefault(problem, []).append(what)
     if all(found.repeats and found.repeats.is_deterministic for found in differences.values()):
         covered.add(_EQUAL_OUTPUT)
     text = _sentence(pair, rate, _at_quality(quality, differences))
     if texts:
         text += f", at {listed(texts, len(texts))}"
-    text += f".{''.join(problems)}{_dropped_text(differences)}{_rejected_text(mean)}"
+    text += f".{_problems_text(problems)}{_dropped_text(differences)}{_rejected_text(mean)}"
     if not rate.ranges and mean.reason is not None:
         text += f" No range is known: {mean.reason}."
     return _PairStatement(text + _degraded_text(pair), frozenset(covered))
@@ -223,6 +234,16 @@ def _cost_problem(pair: _Pair, name: str) -> str | None:
         names = listed(list(dict.fromkeys(disturbed)), _NAMED_MAX)
         return f"other load or steal degraded most repeats of {names}"
     return None
+
+
+def _problems_text(problems: Mapping[str, Sequence[str]]) -> str:
+    """Return which figures are not comparable, for each reason."""
+    texts = []
+    for problem, names in problems.items():
+        subject = listed(names, len(names))
+        verb = "is" if len(names) == 1 else "are"
+        texts.append(f" {subject[0].upper()}{subject[1:]} {verb} not comparable: {problem}.")
+    return "".join(texts)
 
 
 def _sentence(pair: _Pair, rate: _RelativeDifference, at: str) -> str:

@@ -8,6 +8,7 @@ import msgspec
 from ffrtmp_shared import config
 from ffrtmp_shared.exporter import ExporterSettings
 from ffrtmp_shared.server_certificates import CertificateFiles
+from ffrtmp_shared.suite_limits import MAX_REPEATS
 from msgspec import Meta
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -76,6 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             null, only clients with a token can read the metrics.
         client_crl_file: The revocation list of that CA. If null, no certificate is considered
             revoked.
+        repeats_min: The minimum number of repeats that a suite must request.
         price_book_file: The file with the price book, in JSON. If null, the price book is empty.
         log_level: The minimum level of the messages that are logged.
         connections_max: The maximum number of connections.
@@ -132,6 +134,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     client_ca_file: Path | None = None
     metrics: ExporterSettings | None = None
     client_crl_file: Path | None = None
+    repeats_min: Annotated[int, Meta(ge=1, le=MAX_REPEATS)] = 1
     price_book_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     connections_max: Count = 8192

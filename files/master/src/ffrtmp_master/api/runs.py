@@ -263,6 +263,7 @@ async def _new_run(
         key=key,
         created_by=request.user.name,
         when_unmet=data.when_unmet,
+        repeats_min=services.settings.repeats_min,
     )
 
 

@@ -18,6 +18,11 @@ from ffrtmp_shared.precision import Look
 
 CONFIDENCE = 0.95
 
+_NORMAL = statistics.NormalDist()
+_SPREAD_CONFIDENCE = 0.975
+_BLOM = 0.375
+"""Constant of Blom's approximation of the expected values of normal order statistics."""
+
 
 @dataclass(frozen=True)
 class ConfidenceInterval:
@@ -69,6 +74,37 @@ def is_precise(values: Sequence[float], target_ratio: float, looks: tuple[Look, 
     )
 
 
+def is_out_of_reach(values: Sequence[float], target_ratio: float, looks: tuple[Look, ...]) -> bool:
+    """Return whether the values vary so much that no later look will be precise.
+
+    This is so if the interval at the last look would be too wide even with the lower 97.5 %
+    confidence bound of the standard deviation. The standard deviation is estimated from two order
+    statistics near the quartiles, which a few outliers do not change, and their asymptotic variance
+    for a normal distribution (David and Nagaraja, Order Statistics, 3rd edition, section 10.2). The
+    decision ends the repeats of a scenario only at a look and never makes a median precise, so the
+    joint coverage of the looks remains.
+
+    Args:
+        values: The values in the order in which they were measured.
+        target_ratio: The requested half width of the interval, divided by the median.
+        looks: The looks.
+    """
+    passed = [look for look in looks if look.n <= len(values)]
+    if not passed or passed[-1] == looks[-1]:
+        return False
+    count = passed[-1].n
+    in_order, rank = sorted(values[:count]), math.ceil(count / 3)
+    tail = (rank - _BLOM) / (count + 1 - 2 * _BLOM)
+    score = -_NORMAL.inv_cdf(tail)
+    variance = tail * (1 - 2 * tail) / (2 * count * (_NORMAL.pdf(score) * score) ** 2)
+    highest_ratio = math.exp(_NORMAL.inv_cdf(_SPREAD_CONFIDENCE) * math.sqrt(variance))
+    deviation = (in_order[-rank] - in_order[rank - 1]) / (2 * score) / highest_ratio
+    last = looks[-1]
+    half_width = -_NORMAL.inv_cdf((last.rank - _BLOM) / (last.n + 1 - 2 * _BLOM)) * deviation
+    median = statistics.median(values[:count])
+    return half_width_ratio(median - half_width, median + half_width, median) > target_ratio
+
+
 def repeats_needed(
     values: Sequence[float], target_ratio: float, looks: tuple[Look, ...], *, most: int
 ) -> int:
@@ -82,11 +118,12 @@ def repeats_needed(
         most: The maximum number of repeats to return.
 
     Returns:
-        The number of repeats; 0 if the median is precise enough or there is no further look.
+        The number of repeats; 0 if the median is precise enough, the requested precision is out of
+        reach, or there is no further look.
     """
     if not looks:
         return max(most, 0)
-    if is_precise(values, target_ratio, looks):
+    if is_precise(values, target_ratio, looks) or is_out_of_reach(values, target_ratio, looks):
         return 0
     following = (look.n - len(values) for look in looks if look.n > len(values))
     return max(min(next(following, 0), most), 0)

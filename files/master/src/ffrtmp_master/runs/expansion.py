@@ -45,6 +45,7 @@ class NewRun:
         key: The idempotency key, or None.
         created_by: The name of the submitter.
         when_unmet: The setting that replaces the one of the suite, or None.
+        repeats_min: The minimum number of repeats that the farm requires.
     """
 
     text: str
@@ -53,6 +54,7 @@ class NewRun:
     key: str | None
     created_by: str
     when_unmet: WhenUnmet | None = None
+    repeats_min: int = 1
 
     @property
     def placed_suite(self) -> Suite:
@@ -110,7 +112,7 @@ def create_run(
             return CreatedRun(runs.get_run(connection, existing.id), existed=True)
     _check_sources(work, request.suite)
     known = nodes.list_all(connection, seen_since)
-    placement = place_suite(request.placed_suite, known)
+    placement = place_suite(request.placed_suite, known, request.repeats_min)
     with_controls = (
         control_encodes.nodes_with(known, placement.nodes) if request.suite.control else []
     )

@@ -53,7 +53,7 @@ class _Match:
     reason: str
 
 
-def place_suite(suite: Suite, nodes: Sequence[Node]) -> Placement:
+def place_suite(suite: Suite, nodes: Sequence[Node], repeats_min: int = 1) -> Placement:
     """Place the scenarios of a suite on the active nodes.
 
     With the placement `each`, a scenario is placed once on every active node that meets its
@@ -63,16 +63,22 @@ def place_suite(suite: Suite, nodes: Sequence[Node]) -> Placement:
     Args:
         suite: The suite.
         nodes: All registered nodes.
+        repeats_min: The minimum number of repeats that the farm requires.
 
     Returns:
         The placement.
 
     Raises:
-        UnprocessableError: The suite has too many jobs, or the requirements of a scenario are
-            unmet. By default, requirements count as unmet if no registered node meets them,
-            whatever its state. With `when_unmet: refuse`, they count as unmet if no active node
-            meets them. With `when_unmet: wait`, they never count as unmet.
+        UnprocessableError: The suite has too few repeats or too many jobs, or the requirements of a
+            scenario are unmet. By default, requirements count as unmet if no registered node meets
+            them, whatever its state. With `when_unmet: refuse`, they count as unmet if no active
+            node meets them. With `when_unmet: wait`, they never count as unmet.
     """
+    if suite.repeats < repeats_min:
+        raise UnprocessableError(
+            f"the suite requests repeats: {suite.repeats}, but this farm requires at least "
+            f"{repeats_min} (master_repeats_min); set repeats: {repeats_min} in the suite"
+        )
     # The number is checked before the scenarios are generated, because too many scenarios would not
     # fit in memory.
     _check_number(suite, suite.scenario_count)

@@ -17,6 +17,7 @@ from ffrtmp_master.runs import control_encodes
 from ffrtmp_master.runs.confidence_interval import (
     ConfidenceInterval,
     interval_of_median,
+    is_out_of_reach,
     is_precise,
 )
 from ffrtmp_master.store.control_speeds import NodeDrift
@@ -89,16 +90,24 @@ def _median(
             interval,
             precision.interval,
             is_precise=is_precise(speeds, precision.interval, looks),
+            is_out_of_reach=is_out_of_reach(speeds, precision.interval, looks),
             is_done=is_done,
         ),
     )
 
 
 def _state(
-    interval: ConfidenceInterval | None, target_ratio: float, *, is_precise: bool, is_done: bool
+    interval: ConfidenceInterval | None,
+    target_ratio: float,
+    *,
+    is_precise: bool,
+    is_out_of_reach: bool,
+    is_done: bool,
 ) -> MedianState:
     if is_precise:
         return MedianState.PRECISE
+    if is_out_of_reach:
+        return MedianState.UNSTABLE
     if not is_done:
         return MedianState.OPEN
     if interval is None:

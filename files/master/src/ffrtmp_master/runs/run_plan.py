@@ -40,7 +40,7 @@ def plan_run(connection: Connection, request: NewRun, seen_since: datetime) -> R
         if existing is not None:
             return _existing_plan(connection, request, existing, files)
     known = nodes.list_all(connection, seen_since)
-    placement = place_suite(request.placed_suite, known)
+    placement = place_suite(request.placed_suite, known, request.repeats_min)
     durations = PlannedDurations(connection, suite, placement)
     choice = choose_controls(suite, durations)
     with_controls = (
@@ -88,7 +88,8 @@ def with_chosen_controls(connection: Connection, request: NewRun, seen_since: da
     key = request.key
     if key is not None and runs.by_key(connection, request.created_by, key) is not None:
         return request
-    placement = place_suite(request.placed_suite, nodes.list_all(connection, seen_since))
+    known = nodes.list_all(connection, seen_since)
+    placement = place_suite(request.placed_suite, known, request.repeats_min)
     choice = choose_controls(suite, PlannedDurations(connection, suite, placement))
     return replace(request, suite=msgspec.structs.replace(suite, control=choice.has_controls))
 

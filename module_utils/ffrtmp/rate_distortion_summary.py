@@ -1,0 +1,1 @@
+../../files/cli/src/ffrtmp_client/rate_distortion_summary.py
