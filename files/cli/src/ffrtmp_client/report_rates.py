@@ -11,10 +11,7 @@ from .report.run_data import RateTables
 _PERCENT = 100.0
 
 
-_DISTURBED = (
-    "speed, CPU time, energy and cost are not compared, because other load or steal degraded most "
-    "repeats"
-)
+_DISTURBED = "speed, energy and cost: other load or steal degraded most repeats"
 
 
 def rate_tables(summary: RateDistortionSummary, curves: RunCurves) -> RateTables:
@@ -73,7 +70,7 @@ def _difference_row(pair: PairDifferences, source: str, curves: RunCurves) -> di
     is_disturbed = any(encodes[name].is_disturbed for name in names)
     reasons = [found.reason or ""]
     if of_quality.reason not in (None, found.reason):
-        reasons.append(f"at equal bit rate: {of_quality.reason}")
+        reasons.append(f"quality at equal bit rate: {of_quality.reason}")
     if is_disturbed:
         reasons.append(_DISTURBED)
 
