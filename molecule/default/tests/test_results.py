@@ -36,6 +36,9 @@ def test_the_directories_of_runs_are_recognizable(run_folder: Path) -> None:
     title, *lines = (run_folder / "table.txt").read_text().splitlines()
     assert title.startswith("Suite demo, farm molecule, run ")
     assert sum("worker1" in line for line in lines) >= len(ENCODERS)
+    report = (run_folder / "report.html").read_text()
+    assert run_folder.name[-8:] in report
+    assert '<svg role="graphics-document"' in report
     latest = RESULTS / "latest"
     assert latest.is_symlink()
     assert latest.resolve() in set(RESULTS.glob("[0-9]*"))

@@ -13,15 +13,18 @@ from typing import Any
 from . import encoder_differences, legend, rate_remarks, results, runs, table
 from .api import Json, Master
 from .chart_image import render_plots
+from .encode_curves import read_curves
 from .errors import ApiError, SettingsError
 from .folder import Folder
 from .medians import encode_name
+from .rate_distortion_summary import summarize_rate_distortion
 from .report.document import Report
 from .report.html_page import html_page
 from .report.run_data import CONTROL, RunData, TimeSeries
 from .report.run_report import make_report
 from .report.sections.conditions import frame_rate_hz
 from .report.sections.time_series import select_result
+from .report_rates import rate_tables
 from .result_files import RunResults
 from .saved_results import DOCUMENT_NAME
 from .stored_files import REPORT_NAME
@@ -86,6 +89,10 @@ def report_of(
             ],
             failures=failures,
             figure_reasons=legend.figure_reasons(read.results, read.exported),
+            rates=rate_tables(
+                summarize_rate_distortion(read.results, read.exported),
+                read_curves(read.results, read.exported),
+            ),
             series=_time_series(read.results, read_artifact),
         )
     )

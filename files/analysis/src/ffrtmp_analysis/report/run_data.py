@@ -33,6 +33,28 @@ class TimeSeries:
 
 
 @dataclass(frozen=True)
+class RateTables:
+    """Rate-distortion figures of a run as rows of tables.
+
+    Each row has the keys source, node and ffmpeg, and the reason if a figure is unavailable.
+
+    Attributes:
+        quality: The name of the quality.
+        differences: The differences of pairs of encodes at equal quality, in percent: of the bit
+            rate (`rate`, and `check` with Akima's interpolation), the time (`time_ratio`), the CPU
+            time (`cpu_s`), the energy (`energy_gross_j`) and the cost (`cost_per_video_hour`). The
+            difference of the quality at equal bit rate (`quality`) is in points.
+        targets: The bit rates in kbit/s at the qualities 80, 90 and 95 (`at_80`, `at_90`, `at_95`).
+        hulls: The convex hulls over sizes.
+    """
+
+    quality: str = "VMAF"
+    differences: Sequence[Document] = ()
+    targets: Sequence[Document] = ()
+    hulls: Sequence[Document] = ()
+
+
+@dataclass(frozen=True)
 class RunData:
     """A run with its results.
 
@@ -46,6 +68,7 @@ class RunData:
         remarks: Remarks on rate points and on the cache as sentences.
         failures: The jobs that failed, as in failures.json.
         figure_reasons: The nodes by the reason why a figure is unavailable, by the figure's name.
+        rates: Rate-distortion figures.
         series: The time series of one encode.
     """
 
@@ -58,6 +81,7 @@ class RunData:
     remarks: Sequence[str] = ()
     failures: Sequence[Document] = ()
     figure_reasons: Mapping[str, Mapping[str, Iterable[str]]] = field(default_factory=dict)
+    rates: RateTables = field(default_factory=RateTables)
     series: TimeSeries = field(default_factory=TimeSeries)
 
     @property

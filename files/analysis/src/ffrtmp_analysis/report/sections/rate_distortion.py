@@ -9,6 +9,7 @@ from ..chart import Axis, draw_curves
 from ..document import Block, Paragraph, Section, Table, TableColumn
 from ..run_data import (
     Document,
+    RateTables,
     RunData,
     encode_labels,
     place_text,
@@ -20,6 +21,15 @@ from ..run_data import (
 
 PLOTS_MAX = 8
 """The number of sources, nodes and builds of which a section shows plots."""
+
+_PAIRS_MAX = 60
+_TARGETS = (80, 90, 95)
+_COSTS = (
+    TableColumn("time_ratio", "Time (%)", decimals=1),
+    TableColumn("cpu_s", "CPU time (%)", decimals=1),
+    TableColumn("energy_gross_j", "Energy (%)", decimals=1),
+    TableColumn("cost_per_video_hour", "Cost (%)", decimals=1),
+)
 
 SERIES = TableColumn("series", "Encode")
 POINT = TableColumn("point", "Rate point")
@@ -68,7 +78,68 @@ def rate_distortion_section(data: RunData) -> Section:
                 f"Without points, because their {quality} is unavailable: {', '.join(missing)}."
             )
         )
-    return Section("rate-distortion", title, blocks)
+    return Section("rate-distortion", title, [*blocks, *_rate_blocks(data.rates)])
+
+
+def _rate_blocks(rates: RateTables) -> list[Block]:
+    """Return the tables of differences, of bit rates at qualities, and of hulls over sizes."""
+    place = (
+        TableColumn("source", "Source"),
+        TableColumn("node", "Node"),
+        TableColumn("ffmpeg", "FFmpeg (SHA-256)"),
+    )
+    reason = TableColumn("reason", "Reason for missing figures")
+    blocks: list[Block] = []
+    if rates.differences:
+        columns = (
+            TableColumn("tested", "Encode"),
+            TableColumn("reference", "Compared with"),
+            *_varying(place, rates.differences),
+            TableColumn("rate", "Bit rate (%)", decimals=1),
+            TableColumn("interpolation", "Range by interpolation (%)"),
+            TableColumn("repeats", "95 % interval by repeats (%)"),
+            TableColumn("check", "Bit rate with Akima (%)", decimals=1),
+            TableColumn("quality", f"{rates.quality} at equal bit rate (points)", decimals=2),
+            *(
+                column
+                for column in _COSTS
+                if any(row[column.name] is not None for row in rates.differences)
+            ),
+            TableColumn("overlap", "Common range (%)", decimals=0),
+            reason,
+        )
+        rows = rates.differences[:_PAIRS_MAX]
+        blocks.append(Table(f"Differences at equal {rates.quality}", columns, rows).varying)
+        if len(rates.differences) > len(rows):
+            blocks.append(
+                Paragraph(f"{len(rates.differences) - len(rows)} more pairs are not shown.")
+            )
+    if rates.targets:
+        columns = (
+            TableColumn("encode", "Encode"),
+            *_varying(place, rates.targets),
+            *(
+                TableColumn(f"at_{target}", f"Bit rate at {rates.quality} {target} (kbit/s)", 0)
+                for target in _TARGETS
+            ),
+            reason,
+        )
+        blocks.append(Table(f"Bit rates at equal {rates.quality}", columns, rates.targets).varying)
+    if rates.hulls:
+        columns = (
+            TableColumn("encode", "Encode"),
+            *_varying(place, rates.hulls),
+            TableColumn("sizes", "Sizes on the hull"),
+            TableColumn("points", "Points on the hull"),
+            reason,
+        )
+        blocks.append(Table("Convex hull over sizes", columns, rates.hulls).varying)
+    return blocks
+
+
+def _varying(columns: Sequence[TableColumn], rows: Sequence[Document]) -> list[TableColumn]:
+    """Return the columns with different values."""
+    return [column for column in columns if len({row[column.name] for row in rows}) > 1]
 
 
 def left_out(place_count: int) -> list[Block]:

@@ -50,17 +50,19 @@ _TIME = TableColumn("time", "Time (s)", digits=3)
 def select_result(results: Sequence[Document]) -> Document | None:
     """Return the result whose time series the report shows: that of the longest measurement.
 
-    Valid results precede degraded ones, and invalid results have none. Control encodes are left
-    out.
+    Transcodes precede live streams, and these precede other kinds; valid results precede degraded
+    ones, and invalid results have none.
 
     Args:
         results: The results of the run without control encodes.
     """
     order = {"valid": 1, "degraded": 0}
+    kinds = {"transcode": 2, "live": 1}
     counted = [result for result in results if verdict_of(result)[0] in order]
     return max(
         counted,
         key=lambda result: (
+            kinds.get(result["scenario"]["kind"], 0),
             order[verdict_of(result)[0]],
             result["measurement"]["encode"]["wall_s"],
             result["id"],
@@ -93,8 +95,8 @@ def time_series_section(data: RunData) -> Section:
         blocks.insert(
             0,
             Paragraph(
-                f"The encode is {series.title}. It is the longest of the valid measurements, or of "
-                "the degraded ones if none is valid."
+                f"The encode is {series.title}. It is the longest one of its kind that is valid, "
+                "or degraded if none is valid."
             ),
         )
     return Section("time-series", "Time series of one encode", blocks)
