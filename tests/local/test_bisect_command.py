@@ -1,4 +1,4 @@
-"""Test of `ffrtmp bisect` with real programs: it finds the slow one of nine builds."""
+"""Tests of `ffrtmp bisect` with real programs: launchers, and releases of FFmpeg."""
 
 import hashlib
 import json
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.deep
 _PROGRAM = Path(sys.executable).parent / "ffrtmp"
 _COMPILER = shutil.which("cc") or ""
 _BUILDS = 9
+_RELEASES = ("7.1", "8.0.1", "8.1.2", "9.0.2")
 _SLOW_FROM = 6
 _TIMEOUT_S = 1500.0
 # It consumes a fixed CPU time, and then becomes FFmpeg.
@@ -52,10 +53,16 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def _page_command(root: Path) -> str:
-    """Return the first command of docs/bisecting.md."""
-    lines = (root / "docs/bisecting.md").read_text(encoding="utf-8").splitlines()
-    return next(line[2:] for line in lines if line.startswith("$ ffrtmp bisect"))
+def _page_command(root: Path, number: int) -> str:
+    """Return a command of docs/bisecting.md, by its number from 0."""
+    text = (root / "docs/bisecting.md").read_text(encoding="utf-8").replace("\\\n", "")
+    found = [line[2:] for line in text.splitlines() if line.startswith("$ ffrtmp bisect")]
+    return found[number]
+
+
+def _environment(home: Path) -> dict[str, str]:
+    path = f"{_PROGRAM.parent}:/usr/bin:/bin"
+    return {"HOME": str(home), "PATH": path, "LC_ALL": "C.UTF-8"}
 
 
 def _compile_builds(folder: Path, ffmpeg: Path) -> None:
@@ -92,9 +99,8 @@ def test_the_slow_build_of_nine_is_found_after_an_interruption(folder: Path, roo
     _compile_builds(folder, ffmpeg)
     # Other tests may run at the same time, so that results are disturbed.
     options = f"--quantity cpu_time --max-repeats 16 --allow-disturbed --ffmpeg {ffmpeg} --json"
-    command = ["/bin/bash", "-c", f"exec {_page_command(root)} {options}"]
-    path = f"{_PROGRAM.parent}:/usr/bin:/bin"
-    environment = {"HOME": str(folder), "PATH": path, "LC_ALL": "C.UTF-8"}
+    command = ["/bin/bash", "-c", f"exec {_page_command(root, 0)} {options}"]
+    environment = _environment(folder)
     log = folder / "log"
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -130,3 +136,64 @@ def test_the_slow_build_of_nine_is_found_after_an_interruption(folder: Path, roo
     assert document["encodes"] <= 100
     # What was stored has not been measured again.
     assert stored.items() <= _stored(folder / "bisection").items()
+
+
+def test_the_release_that_writes_larger_files_is_that_of_an_exhaustive_comparison(
+    folder: Path, root: Path
+) -> None:
+    programs = [root / f".cache/ffmpeg-releases/ffmpeg-{name}" for name in _RELEASES]
+    if not all(program.exists() for program in programs):
+        pytest.skip("run: make ffmpeg-releases")
+    command = f"exec {_page_command(root, 1)} --output {folder}/bisection --json"
+    environment = _environment(folder)
+    done = subprocess.run(
+        ["/bin/bash", "-c", command], cwd=root, env=environment, capture_output=True, text=True,
+        check=False, timeout=_TIMEOUT_S,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["outcome"] == "found"
+
+    builds = [
+        {
+            "name": name,
+            "file": str(program),
+            "sha256": hashlib.sha256(program.read_bytes()).hexdigest(),
+        }
+        for name, program in zip(_RELEASES, programs, strict=True)
+    ]
+    # JSON is YAML.
+    suite = json.loads((folder / "bisection/bisect.json").read_bytes())
+    assert [build["sha256"] for build in suite["builds"]] == [b["sha256"] for b in builds]
+    clip = root / "files/media/bigbuckbunny-720p.mp4"
+    exhaustive = {
+        "name": "exhaustive",
+        "sources": [
+            {
+                "name": "clip",
+                "file": str(clip),
+                "sha256": hashlib.sha256(clip.read_bytes()).hexdigest(),
+            }
+        ],
+        "encodes": [{"name": "av1", "encoder": "libsvtav1", "rate_points": [{"crf": 40}]}],
+        "ffmpegs": builds,
+        "repeats": 1,
+        "warm_up_s": 0,
+        "control": False,
+    }
+    (folder / "all.yml").write_text(json.dumps(exhaustive))
+    arguments = ["local", "--allow-ffmpeg-builds", str(folder / "all.yml")]
+    done = subprocess.run(
+        [_PROGRAM, *arguments, "--output", str(folder / "all")], env=environment,
+        capture_output=True, text=True, check=False, timeout=_TIMEOUT_S,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    results = json.loads((folder / "all/results.json").read_text())["results"]
+    kbps = {
+        result["scenario"]["ffmpeg"]["name"]: result["measurement"]["output"]["video_bitrate_kbps"]
+        for result in results
+    }
+    place = found["after"]["number"] - 1
+    before, after = (kbps[_RELEASES[number]] for number in (place - 1, place))
+    assert found["difference"]["change"] == pytest.approx(after / before - 1, rel=1e-6)
+    assert after / before - 1 > 0.01
