@@ -358,7 +358,7 @@ test-unit-slow: test-tools $(TYPES_READY) $(RULES_READY)
 	$(PYTEST) --numprocesses 4 -m 'slow and not deep' --junitxml='$(REPORTS)/slow.xml'
 
 .PHONY: test-deep
-test-deep: test-tools ## Run the deep tests, many generated cases, upgrades and interrupted deployments (ORDERS=500 CASES=200)
+test-deep: test-tools ffmpeg-releases ## Run the deep tests, many generated cases, upgrades and interrupted deployments (ORDERS=500 CASES=200)
 	@mkdir -p '$(REPORTS)'
 	FFRTMP_TEST_ORDERS=$(ORDERS) FFRTMP_TEST_CASES=$(CASES) \
 		$(PYTEST) --numprocesses 3 -m 'deep or property' --junitxml='$(REPORTS)/deep.xml'

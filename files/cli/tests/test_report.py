@@ -1,9 +1,11 @@
 """Tests of ffrtmp report."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ffrtmp_client.results import as_sha256sums
 from modules.farm import Farm
 from report_results import failures, save_run, transcodes
 
@@ -25,6 +27,23 @@ def test_the_report_on_a_directory_needs_no_farm(document: Document, tmp_path: P
     again = tmp_path / "again.html"
     document("report", str(folder / "results.json"), "--output", str(again))
     assert again.read_text() == page
+
+
+@pytest.mark.slow
+def test_the_report_on_a_bundle_is_that_on_its_directory(
+    document: Document, tmp_path: Path
+) -> None:
+    folder, file = save_run(tmp_path / "results", transcodes()), tmp_path / "run.zip"
+    sums = {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    (folder / "SHA256SUMS").write_bytes(as_sha256sums(sums))
+    document("report", str(folder))
+    document("export", str(folder), "--output", str(file))
+    assert document("report", str(file), "--output", str(tmp_path / "page.html"))["plots"] == 8
+    assert (tmp_path / "page.html").read_text() == (folder / "report.html").read_text()
 
 
 @pytest.mark.slow

@@ -6,12 +6,14 @@ import io
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import encoder_differences, legend, rate_remarks, results, runs, table
 from .api import Json, Master
+from .bundle_archive import is_bundle, open_bundle
 from .chart_image import render_plots
 from .encode_curves import read_curves
 from .errors import ApiError, SettingsError
@@ -26,8 +28,8 @@ from .report.sections.conditions import frame_rate_hz
 from .report.sections.time_series import select_result
 from .report_rates import rate_tables
 from .result_files import RunResults
-from .saved_results import DOCUMENT_NAME
-from .stored_files import REPORT_NAME
+from .saved_results import read_document
+from .stored_files import REPORT_NAME, StoredFiles, directory_files
 
 ReadArtifact = Callable[[Json, str], bytes]
 """A function that returns the content of an artifact of a result by its name.
@@ -37,7 +39,7 @@ It raises ApiError or OSError if the artifact cannot be read.
 
 _SAMPLES, _SCORES = "series.parquet", "scores.parquet"
 _FAILURES = "failures.json"
-_ARTIFACT_MAX_BYTES = 256 * 1024**2
+_FILE_MAX_BYTES = 256 * 1024**2
 _COLUMNS = 1_000_000
 """Maximum length of a line of text, which no sentence reaches."""
 
@@ -111,33 +113,39 @@ def report_page(report: Report) -> bytes:
 
 
 def saved_report(path: Path, read: RunResults) -> Report:
-    """Return the report on a run whose results were saved in a directory.
+    """Return the report on a run whose results were saved.
 
     Args:
-        path: The directory, or the file results.json in it.
+        path: The directory, the file results.json in it, or a bundle.
         read: The results that were read from it.
 
     Raises:
-        SettingsError: A file of the directory is damaged.
+        SettingsError: A file of the directory or of the bundle is damaged.
     """
-    folder = path if path.is_dir() else path.parent
-    file = folder / _FAILURES
+    opened: AbstractContextManager[StoredFiles] = (
+        open_bundle(path)
+        if path.is_file() and is_bundle(path)
+        else directory_files(path if path.is_dir() else path.parent)
+    )
     try:
-        document = json.loads((folder / DOCUMENT_NAME).read_bytes())
-        failures = json.loads(file.read_bytes()) if file.exists() else []
-    except (OSError, ValueError, RecursionError) as error:
-        raise SettingsError(f"a file of {folder} cannot be read: {error}") from error
-    try:
-        return report_of(
-            read,
-            str(document.get("farm") or ""),
-            failures,
-            lambda result, name: _read_file(folder / results.artifact_path(result, name)),
-        )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        with opened as files:
+            failures = (
+                json.loads(files.read(_FAILURES, _FILE_MAX_BYTES))
+                if _FAILURES in files.names
+                else []
+            )
+            return report_of(
+                read,
+                str(read_document(path).get("farm") or ""),
+                failures,
+                lambda result, name: files.read(
+                    results.artifact_path(result, name), _FILE_MAX_BYTES
+                ),
+            )
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         # The files come from anywhere, and the report reads most of their fields.
         raise SettingsError(
-            f"{folder} does not contain results of this release: {error!r}. For results of a newer "
+            f"{path} does not contain results of this release: {error!r}. For results of a newer "
             "release, update ffrtmp"
         ) from error
 
@@ -185,14 +193,6 @@ def farm_report(master: Master, read: RunResults, farm_name: str = "") -> Report
 
     failures = runs.failures(runs.jobs_of(master, read.run["id"]))
     return report_of(read, farm_name, failures, read_artifact)
-
-
-def _read_file(path: Path) -> bytes:
-    with path.open("rb") as file:
-        content = file.read(_ARTIFACT_MAX_BYTES + 1)
-    if len(content) > _ARTIFACT_MAX_BYTES:
-        raise OSError(f"{path} is larger than {_ARTIFACT_MAX_BYTES} bytes")
-    return content
 
 
 def _time_series(found: Sequence[Json], read_artifact: ReadArtifact) -> TimeSeries:

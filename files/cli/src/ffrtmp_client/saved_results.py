@@ -61,14 +61,15 @@ def read_document(path: Path) -> dict[str, Any]:
     """Return the document of the results of a run.
 
     Args:
-        path: The file results.json, or a bundle.
+        path: The directory of the results, the file results.json in it, or a bundle.
 
     Raises:
         SettingsError: It cannot be read, is damaged, or does not contain the results of a run.
     """
-    if is_bundle(path):
-        return _read_bundle(path)[0]
-    return _parse_document(path, _read(path))
+    file = path / DOCUMENT_NAME if path.is_dir() else path
+    if is_bundle(file):
+        return _read_bundle(file)[0]
+    return _parse_document(file, _read(file))
 
 
 def _read_bundle(path: Path) -> tuple[dict[str, Any], str | None]:

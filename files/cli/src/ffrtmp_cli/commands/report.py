@@ -71,7 +71,8 @@ def command(
 ) -> tuple[ReportDocument, str]:
     """Write the report on a run as one HTML file.
 
-    DIRECTORY is that of the results of a run, which is read without a farm. RUN is the id of a run
+    DIRECTORY is that of the results of a run, or a bundle of ffrtmp export; it is read without a
+    farm. RUN is the id of a run
     of the farm, the end of the id, or last.
 
     The file needs no network and no scripts. It begins with the findings, and it names what was
