@@ -16,6 +16,7 @@ from ffrtmp_shared.stages import Stage
 
 from ffrtmp_worker.energy.client import request_reading
 from ffrtmp_worker.errors import AttemptFailedError
+from ffrtmp_worker.ffmpeg import container_crop
 from ffrtmp_worker.ffmpeg.probe import MAX_PACKETS
 from ffrtmp_worker.ffmpeg.program_identity import ProgramIdentity
 from ffrtmp_worker.kinds.steps.probe_cache import ProbeCache
@@ -140,6 +141,13 @@ class Attempt:
     is_exclusive: bool = False
     series: Series = field(default_factory=Series)
     cache_record: CacheRecord = field(default_factory=CacheRecord)
+
+    def stored_frames(self, ffmpeg: Path) -> tuple[str, ...]:
+        """Return the options with which this FFmpeg reads the frames of a source as stored.
+
+        The path of the FFmpeg may be relative to the attempt's folder.
+        """
+        return container_crop.stored_frames(self.folder / ffmpeg)
 
     @property
     def quality_threads(self) -> int:
