@@ -51,6 +51,7 @@ class Tools:
         nvml: The client that reads NVIDIA GPUs.
         max_packets: The maximum number of video packets of a source.
         calibration: The calibrations of the quality metrics; None means that all of them are used.
+        probe_fault: The reason why `ffprobe` cannot be used, or "".
         ffprobe_identity: The identity of `ffprobe`; None means that its values are not cached.
         quality_identity: The identity of `quality_ffmpeg`; None means that its values are not
             cached.
@@ -79,6 +80,7 @@ class Tools:
     nvml: Nvml = field(default_factory=Nvml)
     max_packets: int = MAX_PACKETS
     calibration: Calibration | None = None
+    probe_fault: str = ""
     ffprobe_identity: ProgramIdentity | None = None
     quality_identity: ProgramIdentity | None = None
     measurements: MeasurementCache = field(default_factory=lambda: MeasurementCache(None))
