@@ -21,6 +21,22 @@ def _measure(ffmpeg: Path, file: Path, duration_s: float) -> Complexity:
     return found
 
 
+def test_the_bit_depth_does_not_change_the_values(ffmpeg: Path, clip: Path, tmp_path: Path) -> None:
+    found = []
+    for pixel_format in ("yuv420p", "yuv420p10le", "yuv444p16le"):
+        file = tmp_path / f"{pixel_format}.mkv"
+        make(
+            ffmpeg,
+            ["-i", str(clip), "-frames:v", "5"],
+            ["-c:v", "ffv1", "-pix_fmt", pixel_format],
+            file,
+        )
+        found.append(_measure(ffmpeg, file, 1.0))
+    for other in found[1:]:
+        assert other.si_mean == pytest.approx(found[0].si_mean, rel=0.01)
+        assert other.ti_mean == pytest.approx(found[0].ti_mean, rel=0.01, abs=0.1)
+
+
 @pytest.mark.slow
 def test_values_equal_those_of_the_filter(
     ffmpeg: Path, clip: Path, tools: Tools, tmp_path: Path

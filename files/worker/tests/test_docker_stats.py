@@ -247,6 +247,62 @@ def test_an_endless_answer_is_not_read(tmp_path: Path, monkeypatch: pytest.Monke
         assert DockerEngine(socket).read().reason == "unknown_answer"
 
 
+@pytest.mark.parametrize(
+    ("oldest", "newest", "asked"),
+    [
+        ("1.24", "1.50", "/v1.41/"),
+        ("1.44", "1.52", "/v1.44/"),
+        ("1.12", "1.40", "/v1.40/"),
+        ("", "", "/v1.41/"),
+    ],
+)
+def test_the_version_of_the_api_is_negotiated(
+    oldest: str, newest: str, asked: str, tmp_path: Path
+) -> None:
+    version = {"Version": "29.0.0", "ApiVersion": newest, "MinAPIVersion": oldest}
+    answers: dict[str, tuple[int, Any]] = {
+        f"{asked}containers/json": (200, _LISTED[:1]),
+        f"{asked}containers/{'a' * 64}/json": (200, {"RestartCount": 0}),
+        f"{asked}containers/{'a' * 64}/stats": (200, _STATS),
+        "/version": (200, version),
+        "json": (400, {"message": "client version is not supported"}),
+    }
+    with _answering(tmp_path, answers) as socket:
+        found = DockerEngine(socket).read()
+    assert found.reason == ""
+    assert [container.name for container in found.containers] == ["encoder"]
+    assert found.containers[0].values["memory_bytes"] == 600.0
+
+
+@pytest.mark.parametrize(
+    ("second", "inspected", "names"),
+    [
+        ({"Names": None, "State": "removing"}, (200, {}), ["encoder", "b" * 12]),
+        ({"Names": [], "State": "dead"}, (200, {}), ["encoder", "b" * 12]),
+        ({"Names": ["/web/database", "/db"]}, (200, {}), ["encoder", "db"]),
+        ({"Names": ["/broken"]}, (500, {"message": "broken"}), ["encoder", "broken"]),
+        ({"Names": ["/odd"]}, (200, {"RestartCount": "many"}), ["encoder", "odd"]),
+        ({"Names": 5}, (200, {}), ["encoder"]),
+    ],
+)
+def test_one_unusual_container_does_not_hide_the_others(
+    second: dict[str, Any], inspected: tuple[int, Any], names: list[str], tmp_path: Path
+) -> None:
+    answers: dict[str, tuple[int, Any]] = {
+        "/version": _VERSION,
+        "/containers/json": (200, [_LISTED[0], {**_LISTED[1], **second}]),
+        f"{'b' * 64}/json": inspected,
+        f"{'b' * 64}/stats": (200, {"cpu_stats": None, "memory_stats": {"stats": {"x": 1.5}}}),
+        "/json": (200, {"RestartCount": 4}),
+        "/stats": (200, _STATS),
+    }
+    with _answering(tmp_path, answers) as socket:
+        found = DockerEngine(socket).read()
+    assert [container.name for container in found.containers] == names
+    assert found.containers[0].values["restarts"] == 4.0
+    assert "restarts" not in found.containers[-1].values or len(names) == 1
+
+
 def test_states_that_the_engine_does_not_have_are_one_state(tmp_path: Path) -> None:
     answers: dict[str, tuple[int, Any]] = {
         "/version": _VERSION,

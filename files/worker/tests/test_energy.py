@@ -82,6 +82,13 @@ def test_a_package_available_only_over_mmio_is_counted(tmp_path: Path) -> None:
     assert [zone.folder.name for zone in zones.find_zones(cap.tree)] == ["intel-rapl-mmio:0"]
 
 
+def test_memory_beside_the_packages_is_counted(tmp_path: Path) -> None:
+    cap = Powercap(tmp_path)
+    cap.add("intel-rapl:0", "package-0", 5)
+    cap.add("intel-rapl:1", "dram", 7)
+    assert [zone.name for zone in zones.find_zones(cap.tree)] == ["package-0", "dram-1"]
+
+
 def test_dies_that_share_a_counter_are_counted_once(tmp_path: Path) -> None:
     cap = Powercap(tmp_path)
     for number, name in enumerate(("package-0-die-0", "package-0-die-1", "package-1-die-0")):
@@ -105,7 +112,11 @@ def test_constant_counters_are_not_mistaken_for_one(tmp_path: Path) -> None:
 def test_missing_and_invalid_counters_are_reported(tmp_path: Path) -> None:
     with pytest.raises(KernelFileError, match="no energy counter"):
         zones.find_zones(tmp_path / "nowhere")
-    cap = Powercap(tmp_path)
+    cap = Powercap(tmp_path / "range")
+    cap.add("intel-rapl:0", "package-0", 5, range_uj=0)
+    with pytest.raises(KernelFileError, match="max_energy_range_uj is 0"):
+        zones.find_zones(cap.tree)
+    cap = Powercap(tmp_path / "text")
     cap.add("intel-rapl:0", "package-0", 0)
     cap.add("intel-rapl:1", "package-1", 0)
     (cap.tree / "intel-rapl:1/energy_uj").write_text("none\n", encoding="ascii")
@@ -123,13 +134,13 @@ def test_joules_are_exact_over_many_wraparounds(tmp_path: Path) -> None:
     assert set(_joules(counter).values()) == {0.0}
     for step in range(10):
         clock.now_s += 50.0
-        cap.use("intel-rapl:0", 90_000_000_000)
+        cap.use("intel-rapl:0", 45_000_000_000)
         cap.use("intel-rapl:0:2", 7_000_000 + step)
         for folder in ("intel-rapl:0:0", "intel-rapl:0:1", "intel-rapl:2", "intel-rapl-mmio:0"):
             cap.use(folder, 12_345_678)
         _joules(counter)
     assert _joules(counter) == {
-        "package-0": pytest.approx(900_000.0, abs=1e-9),
+        "package-0": pytest.approx(450_000.0, abs=1e-9),
         "package-0-dram": pytest.approx(70.000045, abs=1e-9),
         "package-1": 0.0,
         "package-1-dram": 0.0,
@@ -166,6 +177,41 @@ def test_a_possible_missed_wraparound_is_a_gap(tmp_path: Path) -> None:
     clock.now_s += 1.0
     cap.use("intel-rapl:0", 50_000_000)
     assert _joules(counter) == {"package-0": pytest.approx(50.0)}
+
+
+@pytest.mark.parametrize(("raw_uj", "after_s"), [(60_000_000, 2.0), (200_000_000_000, 1.0)])
+def test_a_counter_that_restarts_or_jumps_is_a_gap(
+    raw_uj: int, after_s: float, tmp_path: Path
+) -> None:
+    cap = Powercap(tmp_path)
+    cap.add("intel-rapl:0", "package-0", 100_000_000_000)
+    clock = Clock()
+    counter = _counter(cap, clock)
+    counter.sample()
+    clock.now_s += after_s
+    cap.set("intel-rapl:0", raw_uj)
+    reading = counter.read(0.0)
+    assert (reading.gaps, reading.zones["package-0"].joules) == (1, 0.0)
+    clock.now_s += 1.0
+    cap.use("intel-rapl:0", 50_000_000)
+    assert _joules(counter) == {"package-0": pytest.approx(50.0)}
+
+
+def test_counters_that_never_change_are_no_energy(tmp_path: Path) -> None:
+    cap = two_sockets(tmp_path / "powercap")
+    clock = Clock()
+    counter = _counter(cap, clock)
+    meter = EnergyMeter(lambda: counter.read(clock.now_s))
+    meter.start()
+    clock.now_s += 10.0
+    cap.use("intel-rapl:0", 50_000_000)
+    assert meter.finish() == Unavailable(
+        reason="the energy counter of package-1 did not change in 10.0 s"
+    )
+    cap.use("intel-rapl:1", 50_000_000)
+    measured = meter.finish()
+    assert isinstance(measured, EnergyMeasurement)
+    assert measured.gross_j == pytest.approx(100.0)
 
 
 def test_a_missing_zone_makes_the_sum_unavailable(tmp_path: Path) -> None:
@@ -345,16 +391,20 @@ def test_gross_idle_and_net_energy_of_an_encode(
     reader: Reader, cap: Powercap, clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
     reader.start()
-    used_uj = {"intel-rapl:0": 0, "intel-rapl:0:2": 0}
+    used_uj = {"intel-rapl:0": 0, "intel-rapl:0:2": 0, "intel-rapl:1": 0}
     over = threading.Event()
 
     reported: list[Progress] = []
 
     def consume() -> None:
-        # The package uses about 20 W and its memory about 2 W. The other two zones must not be
-        # counted.
+        # The first package uses about 20 W, its memory about 2 W, and the second package 1 W. The
+        # other two zones must not be counted.
         while not over.wait(0.02):
-            for folder, energy in (("intel-rapl:0", 400_000), ("intel-rapl:0:2", 40_000)):
+            for folder, energy in (
+                ("intel-rapl:0", 400_000),
+                ("intel-rapl:0:2", 40_000),
+                ("intel-rapl:1", 20_000),
+            ):
                 cap.use(folder, energy)
                 used_uj[folder] += energy
             cap.use("intel-rapl:0:0", 300_000)
@@ -382,7 +432,7 @@ def test_gross_idle_and_net_energy_of_an_encode(
         "package-1",
         "package-1-dram",
     }
-    assert energy.zones_j["package-1"] == 0.0
+    assert energy.zones_j["package-1-dram"] == 0.0
     assert energy.gross_j == pytest.approx(sum(energy.zones_j.values()))
     assert 0 < energy.gross_j < sum(used_uj.values()) * 1e-6
     # The tolerance is necessary, because a reading may fall between the updates of the counters.
@@ -405,7 +455,8 @@ def test_a_density_has_the_energy_of_its_verified_window(
     def consume() -> None:
         # About 20 W.
         while not over.wait(0.05):
-            cap.use("intel-rapl:0", 1_000_000)
+            cap.use("intel-rapl:0", 900_000)
+            cap.use("intel-rapl:1", 100_000)
 
     thread = threading.Thread(target=consume)
     thread.start()
@@ -438,11 +489,12 @@ def test_the_meter_is_exact(reader: Reader, cap: Powercap) -> None:
     reader.fresh_reading()
     meter.start()
     cap.use("intel-rapl:0", 4_500_000)
+    cap.use("intel-rapl:1", 1_000_000)
     cap.use("intel-rapl:1:2", 250_000)
     time.sleep(0.1)
     energy = meter.finish()
     assert isinstance(energy, EnergyMeasurement)
-    assert energy.gross_j == pytest.approx(4.75, abs=1e-9)
+    assert energy.gross_j == pytest.approx(5.75, abs=1e-9)
     assert isinstance(energy.net_j, Unavailable)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import httpx
 import promtool
@@ -522,3 +523,59 @@ def _get(port: int, context: ssl.SSLContext) -> str:
             return None
 
     return wait_until(page, "the exporter answers", interval_s=0.1)
+
+
+def test_an_offline_cpu_does_not_shift_the_numbers_of_the_others(tmp_path: Path) -> None:
+    ticks = os.sysconf("SC_CLK_TCK")
+    _write(
+        tmp_path / "proc/stat",
+        f"cpu  6 0 0 0 0 0 0 0\ncpu0 {ticks} 0 0 0 0 0 0 0 0 0\n"
+        f"cpu2 {2 * ticks} 0 0 0 0 0 0 0 0 0\nintr 1\n",
+    )
+    for number, khz in ((0, "800000"), (2, "2400000")):
+        _write(tmp_path / f"sys/cpu{number}/cpufreq/scaling_cur_freq", f"{khz}\n")
+    # Reading the file of a CPU that is offline fails.
+    (tmp_path / "sys/cpu1/cpufreq/scaling_cur_freq").mkdir(parents=True)
+    lines = _scrape(CpuCollector(tmp_path / "sys", tmp_path / "proc"))
+    assert 'ffrtmp_node_cpu_seconds_total{cpu="2",mode="user"} 2.0' in lines
+    assert not [line for line in lines if 'cpu="1"' in line]
+    assert 'ffrtmp_node_cpu_frequency_hertz{cpu="0"} 8e+08' in lines
+    assert 'ffrtmp_node_cpu_frequency_hertz{cpu="2"} 2.4e+09' in lines
+
+
+def test_frequencies_without_frequency_control_are_those_of_the_list(tmp_path: Path) -> None:
+    _write(tmp_path / "stat", "cpu 1\n")
+    _write(
+        tmp_path / "cpuinfo",
+        "processor\t: 0\ncpu MHz\t\t: 2000.0\n\nprocessor\t: 2\ncpu MHz\t\t: odd\n\n"
+        "processor\t: 3\ncpu MHz\t\t: 3000.0\n",
+    )
+    lines = _scrape(CpuCollector(tmp_path, tmp_path))
+    samples = [line for line in lines if line.startswith("ffrtmp_node_cpu_frequency_hertz{")]
+    assert samples == [
+        'ffrtmp_node_cpu_frequency_hertz{cpu="0"} 2e+09',
+        'ffrtmp_node_cpu_frequency_hertz{cpu="3"} 3e+09',
+    ]
+
+
+class _Sensor(NamedTuple):
+    """A sensor as psutil returns it."""
+
+    label: str
+    current: float
+
+
+def test_unusual_sensors_do_not_end_the_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
+    label = b"SYS\xff".decode("utf-8", "surrogateescape")
+    sensors = {"nct": [_Sensor(label, 30.0)]}
+    monkeypatch.setattr(cpu.psutil, "sensors_temperatures", lambda: sensors)
+    lines = _scrape(CpuCollector())
+    (sample,) = [line for line in lines if line.startswith("ffrtmp_node_temperature_celsius{")]
+    assert sample.startswith('ffrtmp_node_temperature_celsius{chip="nct",sensor="0:SYS')
+    assert sample.endswith(" 30.0")
+
+    def fail() -> None:
+        raise NotImplementedError("no sensors")
+
+    monkeypatch.setattr(cpu.psutil, "sensors_temperatures", fail)
+    assert any(line.startswith("ffrtmp_node_load_average") for line in _scrape(CpuCollector()))

@@ -462,3 +462,11 @@ def _running(folder: Path) -> list[tuple[int, str]]:
         except (FileNotFoundError, PermissionError, ProcessLookupError):
             continue
     return found
+
+
+def test_a_latency_is_never_negative() -> None:
+    found = _measured(_stream(delay_s=0.0, way_s=-0.3))
+    assert isinstance(found.end_to_end_p50_s, Unavailable)
+    assert "seems to have arrived" in found.end_to_end_p50_s.reason
+    slightly = _measured(_stream(delay_s=0.0, way_s=-0.05))
+    assert slightly.end_to_end_p50_s == 0.0

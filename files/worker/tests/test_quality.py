@@ -13,6 +13,7 @@ from ffrtmp_shared.unavailable import Cause, Unavailable
 from ffrtmp_worker.ffmpeg.probe import probe_video
 from ffrtmp_worker.measure import quality
 from ffrtmp_worker.measure.frame_scores import METRICS
+from ffrtmp_worker.measure.quality_graph import comparison_of
 from ffrtmp_worker.measure.quality_statistics import summarize_scores
 
 from .conftest import make
@@ -359,3 +360,69 @@ def test_2160_lines_use_the_4k_model(ffmpeg: Path, ffprobe: Path, tmp_path: Path
     found = _compare(ffmpeg, ffprobe, tmp_path, large, large)
     assert isinstance(found, QualityMeasurement)
     assert found.vmaf_model == "vmaf_4k_v0.6.1"
+
+
+def test_pictures_that_stand_still_reveal_no_shift() -> None:
+    still = np.full((40, 64 * 36), 90, dtype=np.uint8)
+    places = np.arange(40)
+    assert quality.shift_problem(still, still, places) == ""
+    nearly = still.copy()
+    nearly[20] += 1
+    assert quality.shift_problem(nearly, still, places) == ""
+    moving = (np.arange(40)[:, None] * np.ones(64 * 36)).astype(np.uint8)
+    assert quality.shift_problem(moving, moving, places) == ""
+    problem = quality.shift_problem(moving[1:], moving[:-1], places[:-1])
+    assert problem == "the output's frames match the source's better when shifted by 1"
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "size", "compared", "model"),
+    [
+        ("yuv420p", (3840, 1600), "yuv420p", "vmaf_4k_v0.6.1"),
+        ("yuv420p", (2560, 1440), "yuv420p", "vmaf_v0.6.1"),
+        *((f"yuv420p{bits}le", (320, 180), "yuv420p10le", "vmaf_v0.6.1") for bits in (9, 12, 14)),
+        ("gray16be", (320, 180), "yuv420p10le", "vmaf_v0.6.1"),
+        ("rgb48le", (320, 180), "yuv420p10le", "vmaf_v0.6.1"),
+        ("p010le", (320, 180), "yuv420p10le", "vmaf_v0.6.1"),
+        ("rgb565le", (320, 180), "yuv420p", "vmaf_v0.6.1"),
+    ],
+)
+def test_size_and_depth_decide_about_model_and_format(  # noqa: PLR0917
+    pixel_format: str,
+    size: tuple[int, int],
+    compared: str,
+    model: str,
+    clip: Path,
+    ffprobe: Path,
+) -> None:
+    output = probe_video(ffprobe, clip)
+    source = msgspec.structs.replace(
+        output, pixel_format=pixel_format, width=size[0], height=size[1]
+    )
+    how = comparison_of(output, source)
+    assert (how.pixel_format, how.model) == (compared, model)
+
+
+@pytest.mark.parametrize("pixel_format", ["gbrp", "bgr0", "argb", "rgba", "gray", "ya8", "pal8"])
+def test_a_range_that_is_converted_is_no_difference(
+    pixel_format: str, clip: Path, ffprobe: Path
+) -> None:
+    output = probe_video(ffprobe, clip)
+    full = msgspec.structs.replace(output.colour, range="pc", matrix="gbr")
+    source = msgspec.structs.replace(output, colour=full)
+    assert "range" in quality.colour_problem(output.colour, quality.source_colour(source))
+    source = msgspec.structs.replace(source, pixel_format=pixel_format)
+    assert quality.colour_problem(output.colour, quality.source_colour(source)) == ""
+
+
+def test_film_grain_of_the_decoder_is_not_rated(
+    ffmpeg: Path, clip: Path, ffprobe: Path, tmp_path: Path
+) -> None:
+    coding = ["-c:v", "libsvtav1", "-preset", "12", "-crf", "40"]
+    grain = ["-svtav1-params", "film-grain=20"]
+    before = ["-i", str(clip), "-vf", "noise=alls=30:allf=t:all_seed=1", "-frames:v", "12"]
+    make(ffmpeg, before, [*coding, *grain, "-pix_fmt", "yuv420p"], tmp_path / "o.mp4")
+    make(ffmpeg, before, ["-c:v", "libx264", "-crf", "10"], tmp_path / "s.mp4")
+    measured = _compare(ffmpeg, ffprobe, tmp_path, tmp_path / "o.mp4", tmp_path / "s.mp4")
+    assert isinstance(measured, Unavailable)
+    assert "film grain" in measured.reason

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -316,6 +317,36 @@ def test_an_ffmpeg_killed_at_the_slots_memory_limit(
     assert error.failure_class is FailureClass.OUT_OF_MEMORY
     assert not error.failure_class.is_retryable
     assert "limit of 104857600 bytes" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("frames", "rate", "wanted", "right"),
+    # FFmpeg rounds halves up; the time stamps of a container may remove or add the last frame.
+    [
+        (101, 60, "30", {51, 50}),
+        (97, 50, "25", {49, 48}),
+        (13, 12, "30", {33, 32}),
+        (100, 50, "25", {50, 51, 49}),
+    ],
+)
+def test_the_number_of_frames_at_another_rate_is_that_of_ffmpeg(  # noqa: PLR0917
+    frames: int, rate: int, wanted: str, right: set[int], clip: Path, tools: Tools
+) -> None:
+    source = msgspec.structs.replace(
+        probe_video(tools.ffprobe, clip), frames=frames, frame_rate=Fraction(rate)
+    )
+    settings = scenario(clip, frame_rate=wanted).encode
+    accepted = set()
+    for count in range(200):
+        made = msgspec.structs.replace(
+            source,
+            frames=count,
+            frame_rate=Fraction(wanted),
+            duration_s=count / float(Fraction(wanted)),
+        )
+        if not output.mismatches(settings, source, made):
+            accepted.add(count)
+    assert accepted == right
 
 
 def test_mismatches_of_the_output_are_listed(clip: Path, tools: Tools) -> None:

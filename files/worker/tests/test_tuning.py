@@ -201,6 +201,15 @@ def test_an_offline_cpu_is_ignored(host: Host) -> None:
     assert cpu_governor(host.cpus) == "powersave"
 
 
+def test_the_unreadable_files_of_an_offline_cpu_are_ignored(host: Host) -> None:
+    # Some kernels keep the files of a CPU that is offline, and reading them fails.
+    (host.cpus / "cpu9").mkdir()
+    (host.cpus / "cpu9/online").write_text("0\n", encoding="ascii")
+    (host.cpus / "cpu9/cpufreq/scaling_governor").mkdir(parents=True)
+    assert host.run("set") == 0
+    assert host.run("restore") == 0
+
+
 def test_a_governor_that_the_kernel_refuses_is_an_error(
     host: Host, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,6 +17,9 @@ from ffrtmp_shared.rate_search import RateSearch
 from ffrtmp_shared.unavailable import UNKNOWN, Unavailable
 from ffrtmp_shared.verdict import Verdict
 
+MAX_HEADER_FAULTS = 8
+"""Maximum number of values in the header of a source that are reported as wrong."""
+
 
 class SourceMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Format and complexity of the source.
@@ -26,6 +29,9 @@ class SourceMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     of a picture. The temporal information is the standard deviation of the difference between a
     picture and the previous one. Both are given as mean and maximum over the first
     `characterised_s` seconds. P.910 itself defines only the maximum.
+
+    `frame_rate` and `duration_s` are those of the time stamps of the frames. `header_faults` names
+    the values in the header of the file that disagree with them.
     """
 
     codec: Text
@@ -40,6 +46,7 @@ class SourceMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     si_max: Amount | Unavailable
     ti_mean: Amount | Unavailable
     ti_max: Amount | Unavailable
+    header_faults: Annotated[tuple[Text, ...], Meta(max_length=MAX_HEADER_FAULTS)] = ()
 
 
 class EncodeMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

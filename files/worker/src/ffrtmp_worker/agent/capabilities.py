@@ -30,6 +30,7 @@ from ffrtmp_worker.kinds.steps.stream_cost import Prices
 from ffrtmp_worker.measure.calibration import Calibration
 from ffrtmp_worker.measure.environment import cpu_model
 from ffrtmp_worker.measure.measurement_cache import MeasurementCache
+from ffrtmp_worker.measure.probe_calibration import ProbeCalibrationError, find_probe_fault
 from ffrtmp_worker.measure.rtmp_stat import StatPage
 
 _MAX_FACT = 1024
@@ -87,6 +88,7 @@ def find_tools(settings: AgentSettings) -> Tools:
         received_max_bytes=settings.received_max_bytes,
         max_packets=settings.source_max_packets,
         calibration=Calibration(settings.cache_dir, settings.quality_ffmpeg, quality_build.sha256),
+        probe_fault=_probe_fault(settings),
         ffprobe_identity=_identity(settings, settings.ffprobe),
         quality_identity=_identity(settings, settings.quality_ffmpeg),
         measurements=measurements,
@@ -105,6 +107,18 @@ def check_metrics(found: Tools, stopped: threading.Event) -> None:
         # Jobs may run in other slots.
         threads = found.comparison_threads(is_exclusive=False)
         found.calibration.check_common_sizes(threads, stopped.is_set)
+
+
+def _probe_fault(settings: AgentSettings) -> str:
+    """Return why this node's ffprobe cannot be used, or "" if it can or could not be checked."""
+    try:
+        fault = find_probe_fault(settings.ffmpeg, settings.ffprobe)
+    except (ProbeCalibrationError, OSError) as error:
+        _log.warning("ffprobe was not calibrated: %s", error)
+        return ""
+    if fault:
+        _log.error("ffprobe is not used: %s", fault)
+    return fault
 
 
 def _identity(settings: AgentSettings, program: Path) -> ProgramIdentity | None:

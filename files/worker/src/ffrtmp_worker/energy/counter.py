@@ -14,6 +14,10 @@ _log = logging.getLogger(__name__)
 
 _JOULES_PER_UJ = 1e-6
 
+_READ_SLACK_S = 1.0
+"""Time that is added to the interval of two readings when the possible energy is computed, in
+seconds: the values are not read at exactly the times that are recorded."""
+
 
 class Count(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Count of a zone at the time `at_s`, in seconds since boot.
@@ -46,7 +50,7 @@ class EnergyCounter:
             zones: the zones to read.
             before: the counts to continue from.
             max_power_w: upper limit of a zone's power, in watts. It determines after which time a
-                counter may have wrapped around more than once.
+                counter may have wrapped around more than once, and which energy is impossible.
             clock: a function that returns the time in seconds, on a clock that also advances
                 while the host is suspended.
         """
@@ -107,8 +111,14 @@ class EnergyCounter:
         used_uj = raw_uj - before.raw_uj
         if used_uj < 0:
             used_uj += zone.range_uj
-        # After a longer interval, the counter may have wrapped around more than once.
-        if at_s - before.at_s > zone.range_uj * _JOULES_PER_UJ / self._max_power_w:
+        elapsed_s = at_s - before.at_s
+        # After a longer interval, the counter may have wrapped around more than once. A counter
+        # that restarted or jumped shows more energy than the zone can use in the time.
+        possible_j = self._max_power_w * (elapsed_s + _READ_SLACK_S)
+        if (
+            elapsed_s > zone.range_uj * _JOULES_PER_UJ / self._max_power_w
+            or used_uj * _JOULES_PER_UJ > possible_j
+        ):
             _log.warning("energy was not counted for a while", extra={"zone": zone.name})
             self._gaps += 1
             used_uj = 0

@@ -5,6 +5,7 @@
     intel-rapl:0:1          uncore      part of the package, ignored
     intel-rapl:0:2          dram        not part of the package, counted
     intel-rapl:1            psys        the whole platform, including the packages, ignored
+    intel-rapl:2            dram        memory beside the packages, counted
     intel-rapl-mmio:0       package-0   the same package through another interface, ignored
 
 AMD processors have the same tree. If a package has several dies, the kernel may provide one zone
@@ -59,6 +60,8 @@ def find_zones(tree: Path, pause: Callable[[float], None] = time.sleep) -> list[
             # If several interfaces have the same zone, the first one is used.
             if name and name not in zones:
                 range_uj = read_int(folder / "max_energy_range_uj")
+                if range_uj <= 0:
+                    raise KernelFileError(f"{folder / 'max_energy_range_uj'} is {range_uj}")
                 zones[name] = Zone(name=name, folder=folder, range_uj=range_uj)
     if not zones:
         raise KernelFileError("the kernel offers no energy counter")
@@ -71,7 +74,11 @@ def _name(folder: Path) -> str:
     if name.startswith("package-"):
         return name
     if name == "dram":
-        return f"{read_text(folder.parent / folder.name.rpartition(':')[0] / 'name')}-dram"
+        control, _, number = folder.name.rpartition(":")
+        if ":" not in control:
+            # The memory has a zone of its own beside the packages.
+            return f"dram-{number}"
+        return f"{read_text(folder.parent / control / 'name')}-dram"
     return ""
 
 

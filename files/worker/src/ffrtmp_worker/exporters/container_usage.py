@@ -29,13 +29,13 @@ class _Throttling(msgspec.Struct, frozen=True):
 
 class _Cpu(msgspec.Struct, frozen=True):
     cpu_usage: _CpuUsage = _CpuUsage()
-    throttling_data: _Throttling = _Throttling()
+    throttling_data: _Throttling | None = None
 
 
 class _Memory(msgspec.Struct, frozen=True):
     usage: int | None = None
     limit: int | None = None
-    stats: dict[str, int] | None = None
+    stats: dict[str, float] | None = None
 
 
 class _BlockCount(msgspec.Struct, frozen=True):
@@ -50,23 +50,24 @@ class _Block(msgspec.Struct, frozen=True):
 class ContainerStatistics(msgspec.Struct, frozen=True):
     """The statistics of a container that the Engine returns."""
 
-    cpu_stats: _Cpu = _Cpu()
-    memory_stats: _Memory = _Memory()
-    blkio_stats: _Block = _Block()
+    cpu_stats: _Cpu | None = None
+    memory_stats: _Memory | None = None
+    blkio_stats: _Block | None = None
     networks: dict[str, NetworkCounts] | None = None
 
 
 def usage_values(stats: ContainerStatistics) -> dict[str, float]:
     """Return the known values of the statistics by name. The names include the units."""
-    cpu, memory = stats.cpu_stats, stats.memory_stats
+    cpu, memory = stats.cpu_stats or _Cpu(), stats.memory_stats or _Memory()
+    throttling = cpu.throttling_data or _Throttling()
     known: dict[str, float | None] = {
         "cpu_user_s": _seconds(cpu.cpu_usage.usage_in_usermode),
         "cpu_system_s": _seconds(cpu.cpu_usage.usage_in_kernelmode),
-        "cpu_throttled_s": _seconds(cpu.throttling_data.throttled_time),
+        "cpu_throttled_s": _seconds(throttling.throttled_time),
         "memory_bytes": _without_cache(memory),
         "memory_limit_bytes": memory.limit,
-        "block_read_bytes": _transferred_bytes(stats.blkio_stats, "read"),
-        "block_write_bytes": _transferred_bytes(stats.blkio_stats, "write"),
+        "block_read_bytes": _transferred_bytes(stats.blkio_stats or _Block(), "read"),
+        "block_write_bytes": _transferred_bytes(stats.blkio_stats or _Block(), "write"),
     }
     return {name: float(value) for name, value in known.items() if value is not None}
 
@@ -75,7 +76,7 @@ def _seconds(nanoseconds: int | None) -> float | None:
     return None if nanoseconds is None else nanoseconds / _NS_PER_S
 
 
-def _without_cache(memory: _Memory) -> int | None:
+def _without_cache(memory: _Memory) -> float | None:
     """Return the memory in use as `docker stats` shows it, without inactive cached files."""
     if memory.usage is None:
         return None

@@ -1,8 +1,10 @@
 """The command `ffrtmp-exporter-cpu`: metrics of the processors and of each slot's use of them."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -11,16 +13,23 @@ import psutil
 from ffrtmp_shared.exporter import ExporterSettings, serve_until_stopped
 from ffrtmp_shared.loop_file import read_loop_file
 from ffrtmp_shared.loop_metrics import LoopCollector
+from ffrtmp_shared.value_rules import clean_text
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ffrtmp_worker.energy.client import EnergyReading, loop_file, request_reading
 from ffrtmp_worker.exporters.availability import Availability
 from ffrtmp_worker.exporters.slots import SlotUseCollector
+from ffrtmp_worker.kernel_files import find_int, find_text
+from ffrtmp_worker.measure.cpu_times import CPU_MODES, CpuTimes
 from ffrtmp_worker.measure.throttling import CPU_TREE, throttle_counts
 from ffrtmp_worker.service_settings import read_settings
 
+_log = logging.getLogger(__name__)
+
 _HERTZ_PER_MHZ = 1e6
+_HERTZ_PER_KHZ = 1e3
+_PROC = Path("/proc")
 
 
 class CpuExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,15 +43,16 @@ class CpuExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 class CpuCollector(Collector):
     """Reads the host at each scrape. A value that the host does not provide has no sample."""
 
-    def __init__(self, cpu_tree: Path = CPU_TREE) -> None:
-        """Read throttling counts from `cpu_tree`."""
+    def __init__(self, cpu_tree: Path = CPU_TREE, proc: Path = _PROC) -> None:
+        """Read throttling counts and frequencies from `cpu_tree`, and other values from `proc`."""
         self._cpu_tree = cpu_tree
+        self._proc = proc
 
     def collect(self) -> Iterable[Metric]:
         """Yield all metrics."""
-        yield _seconds()
+        yield _seconds(self._proc)
         yield _load()
-        yield _frequencies()
+        yield _frequencies(self._cpu_tree, self._proc)
         yield _temperatures()
         yield from _throttling(self._cpu_tree)
 
@@ -91,18 +101,17 @@ class EnergyCollector(Collector):
         yield gaps
 
 
-def _seconds() -> Metric:
+def _seconds(proc: Path) -> Metric:
     seconds = CounterMetricFamily(
         "ffrtmp_node_cpu_seconds",
         "CPU time since the host booted; steal is the time that the hypervisor gave to others",
         labels=["cpu", "mode"],
         unit="seconds",
     )
-    for number, times in enumerate(psutil.cpu_times(percpu=True)):
-        for mode, value in times._asdict().items():
-            # The kernel already includes the time of guests in user and nice.
-            if not mode.startswith("guest"):
-                seconds.add_metric([str(number), mode], value)
+    ticks_per_s = os.sysconf("SC_CLK_TCK")
+    for number, ticks in CpuTimes.now(proc=proc).ticks.items():
+        for mode, value in zip(CPU_MODES, ticks, strict=False):
+            seconds.add_metric([str(number), mode], value / ticks_per_s)
     return seconds
 
 
@@ -115,17 +124,37 @@ def _load() -> Metric:
     return load
 
 
-def _frequencies() -> Metric:
+def _frequencies(tree: Path, proc: Path) -> Metric:
     hertz = GaugeMetricFamily(
         "ffrtmp_node_cpu_frequency_hertz",
         "Current frequency of each CPU",
         labels=["cpu"],
         unit="hertz",
     )
-    for number, frequency in enumerate(psutil.cpu_freq(percpu=True) or []):
-        if frequency.current:
-            hertz.add_metric([str(number)], frequency.current * _HERTZ_PER_MHZ)
+    for number, value in sorted((_scaled_hertz(tree) or _listed_hertz(proc)).items()):
+        hertz.add_metric([str(number)], value)
     return hertz
+
+
+def _scaled_hertz(tree: Path) -> dict[int, float]:
+    """Return the frequencies of the CPUs that can be read, by the number of the CPU."""
+    files = tree.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")
+    found_khz = {int(file.parts[-3].removeprefix("cpu")): find_int(file) for file in files}
+    return {number: khz * _HERTZ_PER_KHZ for number, khz in found_khz.items() if khz}
+
+
+def _listed_hertz(proc: Path) -> dict[int, float]:
+    """Return the frequencies in the kernel's list of CPUs, by the number of the CPU."""
+    found: dict[int, float] = {}
+    number = None
+    for line in (find_text(proc / "cpuinfo") or "").splitlines():
+        key, _, value = (word.strip() for word in line.partition(":"))
+        if key == "processor":
+            number = int(value) if value.isdecimal() else None
+        elif key == "cpu MHz" and number is not None:
+            with suppress(ValueError):
+                found[number] = float(value) * _HERTZ_PER_MHZ
+    return found
 
 
 def _temperatures() -> Metric:
@@ -135,9 +164,16 @@ def _temperatures() -> Metric:
         labels=["chip", "sensor"],
         unit="celsius",
     )
-    for chip, sensors in psutil.sensors_temperatures().items():
+    try:
+        chips = psutil.sensors_temperatures()
+    except (OSError, ValueError, RuntimeError) as error:
+        _log.debug("the sensors cannot be read: %s", error)
+        return celsius
+    for chip, sensors in chips.items():
         for number, sensor in enumerate(sensors):
-            celsius.add_metric([chip, f"{number}:{sensor.label}"], sensor.current)
+            # A label may contain bytes that are not UTF-8.
+            label = clean_text(f"{number}:{sensor.label}")
+            celsius.add_metric([clean_text(chip), label], sensor.current)
     return celsius
 
 

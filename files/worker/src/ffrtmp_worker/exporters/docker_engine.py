@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
@@ -22,8 +23,10 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# The API of Docker 20.10, the first with one-shot statistics, which need no second sample.
-API_VERSION = "v1.41"
+API_VERSION = (1, 41)
+"""The API of Docker 20.10, the first with one-shot statistics, which need no second sample.
+
+An Engine that does not have this version, such as Docker 29, is asked with the nearest one."""
 
 _TIMEOUT_S = 4.0
 # The list of a thousand containers has about 2 MiB.
@@ -57,19 +60,21 @@ class Containers(NamedTuple):
     read_at_s: float
 
 
-class _Listed(msgspec.Struct, frozen=True):
+class _Listed(msgspec.Struct, frozen=True, kw_only=True):
     id: str = msgspec.field(name="Id")
-    names: list[str] = msgspec.field(name="Names")
+    names: list[str] | None = msgspec.field(name="Names", default=None)
     image: str = msgspec.field(name="Image")
     state: str = msgspec.field(name="State")
 
 
 class _Inspected(msgspec.Struct, frozen=True):
-    restarts: int = msgspec.field(name="RestartCount")
+    restarts: int | None = msgspec.field(name="RestartCount", default=None)
 
 
 class _Version(msgspec.Struct, frozen=True):
     version: str = msgspec.field(name="Version")
+    newest_api: str = msgspec.field(name="ApiVersion", default="")
+    oldest_api: str = msgspec.field(name="MinAPIVersion", default="")
 
 
 class DockerEngine:
@@ -82,15 +87,19 @@ class DockerEngine:
     def read(self) -> Containers:
         """Return all containers, including stopped ones, or the reason why they are unknown.
 
-        A container that is removed during the call is left out. The duration of the call depends
-        on the Engine; podman's service needs about 100 ms for each running container.
+        A container that is removed during the call, or whose entry is invalid, is left out. One
+        about which the Engine cannot answer has no values. The duration of the call depends on the
+        Engine; podman's service needs about 100 ms for each running container.
         """
         # Open a new connection each time, because a restarted Engine has closed the old one.
         with closing(_Connection(self._path)) as connection:
             try:
-                version = _get(connection, "version", _Version)
-                listed = _get(connection, "containers/json?all=1", list[_Listed])
-                found = [_container(connection, entry) for entry in listed or ()]
+                version = _get(connection, "/version", _Version)
+                prefix = _api_prefix(version)
+                listed = _get(connection, f"{prefix}/containers/json?all=1", list[msgspec.Raw])
+                found = [
+                    _container(connection, prefix, entry) for entry in _valid_entries(listed or ())
+                ]
             except TimeoutError:
                 return _unavailable("timeout")
             except OSError:
@@ -129,30 +138,64 @@ class _Connection(HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def _container(connection: _Connection, listed: _Listed) -> Container | None:
-    path = f"containers/{listed.id}"
-    inspected = _get(connection, f"{path}/json", _Inspected)
+def _api_prefix(version: _Version | None) -> str:
+    """Return the begin of the paths in the version of the API that the Engine has."""
+    chosen = API_VERSION
+    if version is not None:
+        chosen = min(chosen, _numbers(version.newest_api) or chosen)
+        chosen = max(chosen, _numbers(version.oldest_api) or chosen)
+    return f"/v{chosen[0]}.{chosen[1]}"
+
+
+def _numbers(text: str) -> tuple[int, int] | None:
+    """Return the numbers of a version such as 1.44, or None if it is not one."""
+    major, _, minor = text.partition(".")
+    return (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else None
+
+
+def _valid_entries(entries: Iterable[msgspec.Raw]) -> Iterator[_Listed]:
+    for entry in entries:
+        try:
+            yield msgspec.json.decode(entry, type=_Listed)
+        except msgspec.MsgspecError as error:
+            _log.debug("a container of the Engine is left out: %s", error)
+
+
+def _container(connection: _Connection, prefix: str, listed: _Listed) -> Container | None:
+    path = f"{prefix}/containers/{listed.id}"
+    inspected: _Inspected | None = _Inspected()
     # For a stopped container, the Engine would return zeros, which are not measurements.
-    stats = (
-        _get(connection, f"{path}/stats?stream=false&one-shot=true", ContainerStatistics)
-        if listed.state in _STATES_WITH_STATS
-        else ContainerStatistics()
-    )
+    stats: ContainerStatistics | None = ContainerStatistics()
+    try:
+        inspected = _get(connection, f"{path}/json", _Inspected)
+        if listed.state in _STATES_WITH_STATS:
+            stats = _get(
+                connection, f"{path}/stats?stream=false&one-shot=true", ContainerStatistics
+            )
+    except (_RefusedError, msgspec.MsgspecError) as error:
+        _log.debug("container %s has no values: %s", listed.id[:12], error)
     if inspected is None or stats is None:
         return None
+    restarts = {} if inspected.restarts is None else {"restarts": float(inspected.restarts)}
     return Container(
-        name=listed.names[0].removeprefix("/") if listed.names else listed.id[:12],
+        name=_name(listed),
         id=listed.id,
         image=listed.image,
         state=listed.state,
-        values={"restarts": float(inspected.restarts), **usage_values(stats)},
+        values={**restarts, **usage_values(stats)},
         network=stats.networks or {},
     )
 
 
+def _name(listed: _Listed) -> str:
+    """Return the container's own name: one with a second slash is the alias of a link to it."""
+    names = [name.removeprefix("/") for name in listed.names or ()]
+    return next((name for name in names if name and "/" not in name), listed.id[:12])
+
+
 def _get(connection: _Connection, path: str, answer_type: type[T]) -> T | None:
     """Return the decoded answer, or None if the container does not exist or is being removed."""
-    connection.request("GET", f"/{API_VERSION}/{path}")
+    connection.request("GET", path)
     answer = connection.getresponse()
     content = answer.read(_ANSWER_BYTES_MAX + 1)
     if len(content) > _ANSWER_BYTES_MAX:

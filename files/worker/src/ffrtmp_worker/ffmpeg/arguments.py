@@ -11,6 +11,11 @@ from ffrtmp_worker.ffmpeg import encoder_options
 _DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,ivf,yuv4mpegpipe,mxf"
 
 
+def demuxers() -> tuple[str, ...]:
+    """Return the names of the containers that inputs may have, as FFmpeg names them."""
+    return tuple(_DEMUXERS.split(","))
+
+
 def input_guard() -> list[str]:
     """Return the options that restrict inputs to local files in known containers."""
     return ["-protocol_whitelist", "file", "-format_whitelist", _DEMUXERS]
@@ -29,11 +34,16 @@ def prelude(ffmpeg: Path, period_s: float = 0.5) -> list[str]:
     ]  # fmt: skip
 
 
-def source_input(threads: int, source: str, pace: Sequence[str] = ()) -> list[str]:
-    """Return the options of a source that is decoded, with a number of threads."""
+def source_input(
+    threads: int, source: str, stored: Sequence[str], pace: Sequence[str] = ()
+) -> list[str]:
+    """Return the options of a source that is decoded, with a number of threads.
+
+    `stored` are the options of `container_crop.stored_frames`.
+    """
     return [
         "-filter_threads", str(threads), "-xerror",
-        *input_guard(), "-threads", str(threads), "-noautorotate", *pace, "-i", source,
+        *input_guard(), "-threads", str(threads), "-noautorotate", *stored, *pace, "-i", source,
     ]  # fmt: skip
 
 

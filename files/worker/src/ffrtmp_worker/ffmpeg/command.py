@@ -18,7 +18,14 @@ OUTPUT_NAME = "output.mp4"
 stamps."""
 
 
-def encode(settings: EncodeSettings, ffmpeg: Path, source: str, output: str) -> list[str]:
+def encode(
+    settings: EncodeSettings,
+    ffmpeg: Path,
+    source: str,
+    output: str,
+    *,
+    stored: Sequence[str] = (),
+) -> list[str]:
     """Return the command of an encode in a single pass.
 
     Unless `settings` contain a frame rate, every frame of the source becomes one frame of the
@@ -30,12 +37,18 @@ def encode(settings: EncodeSettings, ffmpeg: Path, source: str, output: str) -> 
         ffmpeg: The FFmpeg to use.
         source: The source.
         output: The file to write.
+        stored: The options of `container_crop.stored_frames` for this FFmpeg.
     """
-    return _encode(settings, ffmpeg, source, output)
+    return _encode(settings, ffmpeg, source, output, stored=stored)
 
 
 def encode_passes(
-    settings: EncodeSettings, ffmpeg: Path, source: str, output: str
+    settings: EncodeSettings,
+    ffmpeg: Path,
+    source: str,
+    output: str,
+    *,
+    stored: Sequence[str] = (),
 ) -> list[list[str]]:
     """Return the commands of an encode in one or two passes.
 
@@ -46,14 +59,22 @@ def encode_passes(
         ffmpeg: The FFmpeg to use.
         source: The source.
         output: The file to write.
+        stored: The options of `container_crop.stored_frames` for this FFmpeg.
     """
-    if settings.rate.passes == 1:
-        return [encode(settings, ffmpeg, source, output)]
-    return [_encode(settings, ffmpeg, source, output, number) for number in (1, 2)]
+    numbers = (0,) if settings.rate.passes == 1 else (1, 2)
+    return [
+        _encode(settings, ffmpeg, source, output, stored=stored, number=number)
+        for number in numbers
+    ]
 
 
 def ladder(
-    renditions: Sequence[EncodeSettings], ffmpeg: Path, source: str, outputs: Sequence[str]
+    renditions: Sequence[EncodeSettings],
+    ffmpeg: Path,
+    source: str,
+    outputs: Sequence[str],
+    *,
+    stored: Sequence[str] = (),
 ) -> list[str]:
     """Return the command that decodes a source once and encodes several renditions of it.
 
@@ -63,6 +84,7 @@ def ladder(
         ffmpeg: The FFmpeg to use.
         source: The source.
         outputs: The files to write, in the order of `renditions`.
+        stored: The options of `container_crop.stored_frames` for this FFmpeg.
 
     Raises:
         ValueError: The numbers of renditions and outputs differ.
@@ -83,26 +105,32 @@ def ladder(
         ]
     return [
         *prelude(ffmpeg), *encoder_options.device_options(renditions[0].encoder),
-        *source_input(threads, source),
+        *source_input(threads, source, stored),
         "-filter_complex_threads", str(threads), "-filter_complex", ";".join(graph),
         *output_options,
     ]  # fmt: skip
 
 
-def decode_timed(threads: int, ffmpeg: Path, source: str) -> list[str]:
+def decode_timed(
+    threads: int, ffmpeg: Path, source: str, *, stored: Sequence[str] = ()
+) -> list[str]:
     """Return the command that decodes a source and discards the frames.
 
     Args:
         threads: The number of threads of the decoder.
         ffmpeg: The FFmpeg to use.
         source: The source.
+        stored: The options of `container_crop.stored_frames` for this FFmpeg.
     """
     return [
-        *prelude(ffmpeg), *source_input(threads, source), *mapped("0:V:0"), "-f", "null", "-"
+        *prelude(ffmpeg), *source_input(threads, source, stored), *mapped("0:V:0"),
+        "-f", "null", "-",
     ]  # fmt: skip
 
 
-def stream(settings: EncodeSettings, ffmpeg: Path, source: str) -> list[str]:
+def stream(
+    settings: EncodeSettings, ffmpeg: Path, source: str, *, stored: Sequence[str] = ()
+) -> list[str]:
     """Return the command that encodes a source repeatedly in real time and discards the output.
 
     If an encode falls behind, FFmpeg before 6.1 catches up afterwards; later versions do not.
@@ -111,11 +139,13 @@ def stream(settings: EncodeSettings, ffmpeg: Path, source: str) -> list[str]:
         settings: The settings of the encode.
         ffmpeg: The FFmpeg to use.
         source: The source.
+        stored: The options of `container_crop.stored_frames` for this FFmpeg.
     """
     pace = ["-re", "-stream_loop", "-1"]
     return [
         *prelude(ffmpeg), *encoder_options.device_options(settings.encoder),
-        *source_input(settings.threads, source, pace), *mapped("0:V:0"), *filtered(settings),
+        *source_input(settings.threads, source, stored, pace), *mapped("0:V:0"),
+        *filtered(settings),
         *encoder_options.encoder_options(settings), "-f", "null", "-",
     ]  # fmt: skip
 
@@ -144,17 +174,23 @@ def decode(ffmpeg: Path, source: str) -> list[str]:
     ]  # fmt: skip
 
 
-def complexity_command(ffmpeg: Path, source: str, duration_s: float) -> list[str]:
+def complexity_command(
+    ffmpeg: Path, source: str, duration_s: float, *, stored: Sequence[str] = ()
+) -> list[str]:
     """Return the command that logs a summary of the spatial and temporal information of a source.
 
     Args:
         ffmpeg: The FFmpeg to use.
         source: The source.
         duration_s: The duration to analyze, from the start of the source, in seconds.
+        stored: The options of `container_crop.stored_frames` for this FFmpeg.
     """
+    # The values of siti are proportional to the largest sample. Dithering would add details.
+    one_depth = "scale=sws_dither=none,format=yuv420p"
     return [
-        *prelude(ffmpeg), *input_guard(), "-noautorotate", "-t", f"{duration_s:g}", "-i", source,
-        *mapped("0:V:0"), "-vf", "siti=print_summary=1", "-f", "null", "-",
+        *prelude(ffmpeg), *input_guard(), "-noautorotate", *stored, "-t", f"{duration_s:g}",
+        "-i", source,
+        *mapped("0:V:0"), "-vf", f"{one_depth},siti=print_summary=1", "-f", "null", "-",
     ]  # fmt: skip
 
 
@@ -167,11 +203,17 @@ def digest(ffmpeg: Path, source: str) -> list[str]:
 
 
 def _encode(
-    settings: EncodeSettings, ffmpeg: Path, source: str, output: str, number: int = 0
+    settings: EncodeSettings,
+    ffmpeg: Path,
+    source: str,
+    output: str,
+    *,
+    stored: Sequence[str],
+    number: int = 0,
 ) -> list[str]:
     return [
         *prelude(ffmpeg), *encoder_options.device_options(settings.encoder),
-        *source_input(settings.threads, source), *mapped("0:V:0"), *filtered(settings),
+        *source_input(settings.threads, source, stored), *mapped("0:V:0"), *filtered(settings),
         *encoder_options.encoder_options(settings, number),
         *(["-f", "null", "-"] if number == 1 else _into(output)),
     ]  # fmt: skip

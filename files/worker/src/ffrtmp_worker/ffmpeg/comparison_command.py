@@ -21,6 +21,7 @@ def compare(
     graph: str,
     scores: Sequence[str],
     thumbnails: tuple[str, str],
+    stored: Sequence[str] = (),
 ) -> list[str]:
     """Return the command of the quality pass, which compares two files by frame number.
 
@@ -32,11 +33,12 @@ def compare(
         scores: The outputs of the graph that have scores.
         thumbnails: The files that receive raw gray thumbnails of every frame of `distorted` and of
             `reference`.
+        stored: The options of `container_crop.stored_frames` for this FFmpeg.
     """
     return [
         *prelude(ffmpeg), "-xerror",
         *input_guard(), "-noautorotate", "-i", distorted,
-        *input_guard(), "-noautorotate", "-i", reference,
+        *input_guard(), "-noautorotate", *stored, "-i", reference,
         "-filter_complex", graph,
         *(word for label in scores
           for word in ("-map", label, "-fps_mode", "passthrough", "-f", "null", "-")),

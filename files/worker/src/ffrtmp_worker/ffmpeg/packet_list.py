@@ -4,6 +4,7 @@ Each line is a section with its fields: `packet|pts_time=0.040000|...|flags=K_`.
 while ffprobe runs and needs 25 bytes for each packet.
 """
 
+import math
 from array import array
 from fractions import Fraction
 
@@ -21,7 +22,11 @@ class InvalidListError(Exception):
 
 
 class VideoFormat(msgspec.Struct, frozen=True, kw_only=True):
-    """Format of a video as in the container; unknown values are None."""
+    """Format of a video as in the container; unknown values are None.
+
+    `frame_rate` is the mean rate that the container states, and `base_rate` the rate that its unit
+    of time or the codec suggests. `time_base` is the unit of the time stamps, in seconds.
+    """
 
     codec: str | None
     width: int
@@ -31,6 +36,9 @@ class VideoFormat(msgspec.Struct, frozen=True, kw_only=True):
     level: int | None
     reorder_frames: int
     frame_rate: Fraction | None
+    base_rate: Fraction | None
+    time_base: Fraction | None
+    duration_s: float | None
     field_order: str
     color_range: str | None
     color_space: str | None
@@ -111,6 +119,9 @@ def _format(fields: dict[str, str]) -> VideoFormat:
         level=level if level >= 0 else None,
         reorder_frames=_count(fields.get("has_b_frames", "0")),
         frame_rate=_rate(fields.get("avg_frame_rate", "0/0")),
+        base_rate=_rate(fields.get("r_frame_rate", "0/0")),
+        time_base=_rate(fields.get("time_base", "0/0")),
+        duration_s=_duration_s(fields.get("duration")),
         field_order=fields.get("field_order", "unknown"),
         color_range=_known(fields, "color_range"),
         color_space=_known(fields, "color_space"),
@@ -130,6 +141,11 @@ def _seconds(text: str | None) -> float:
     return seconds
 
 
+def _duration_s(text: str | None) -> float | None:
+    seconds = _seconds(text)
+    return None if math.isnan(seconds) else seconds
+
+
 def _count(text: str) -> int:
     """Return a count. Raises ValueError if the text is not one or is too long."""
     if not (text.isdecimal() and len(text) <= _MAX_DIGITS):
@@ -143,7 +159,7 @@ def _known(fields: dict[str, str], name: str) -> str | None:
 
 
 def _rate(text: str) -> Fraction | None:
-    """Return a frame rate in FFmpeg's notation, or None if it is unknown."""
+    """Return a positive fraction in FFmpeg's notation, or None if it is unknown."""
     numerator, _, denominator = text.partition("/")
     frames, seconds = int(numerator), int(denominator or "1")
     return Fraction(frames, seconds) if frames > 0 and seconds > 0 else None

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from ffrtmp_worker.ffmpeg import process
 from ffrtmp_worker.ffmpeg.arguments import input_guard
+from ffrtmp_worker.ffmpeg.frame_flags import FrameFlags, read_frame_flags
+from ffrtmp_worker.ffmpeg.frame_rate import find_frame_rate, is_same_rate
 from ffrtmp_worker.ffmpeg.packet_list import InvalidListError, PacketList, VideoFormat
 
 MAX_PACKETS = 2_500_000
@@ -24,22 +26,17 @@ PROBE_DEADLINE_S = 600.0
 
 _ENTRIES = (
     "packet=size,pts_time,duration_time,flags:stream=codec_name,profile,level,has_b_frames,"
-    "width,height,pix_fmt,avg_frame_rate,field_order,color_range,color_space,color_primaries,color_transfer"
+    "width,height,pix_fmt,avg_frame_rate,r_frame_rate,time_base,duration,field_order,"
+    "color_range,color_space,color_primaries,color_transfer"
 )
 
 _ROUNDING_S = 0.0011
-_RATE_SLACK = Fraction(1, 2000)
+_FRAMES_OF_HEADER_SLACK = 2.5
+"""Largest difference between the stated and the counted duration, in frames, that is not reported:
+an edit list may show a part of a frame, and some containers state the last time stamp."""
+
 # Matches the prefix of a message such as "[matroska,webm @ 0x55a1b2c3] File ended prematurely".
 _LOG_PREFIX = re.compile(r"^\[[^]]* @ 0x[0-9a-f]+\] ", re.MULTILINE)
-
-
-def is_same_rate(first: Fraction, second: Fraction) -> bool:
-    """Return whether two frame rates are equal apart from the rounding of containers.
-
-    Matroska's time stamps are whole milliseconds, so the mean rate of a short clip is off by a few
-    parts in a million. 59.94 and 60 frames per second differ by 1 part in 1,000.
-    """
-    return abs(first - second) <= _RATE_SLACK * first
 
 
 class UnreadableFileError(Exception):
@@ -64,9 +61,11 @@ class VideoProbe(msgspec.Struct, frozen=True, kw_only=True):
     """The first video stream of a file.
 
     Attributes:
+        frame_rate: The rate that the time stamps have; see `find_frame_rate`.
         frames: The number of displayed packets.
-        duration_s: The time from the begin of the first to the end of the last displayed packet;
-            if packets have no time stamps, the sum of the durations.
+        duration_s: The time from the begin of the first frame to the end of the last one, each of
+            which is displayed for the same time; if packets have no time stamps, the sum of their
+            durations.
         video_bytes: The sum of the sizes of all packets.
         shortest_gap_s: The shortest time between consecutive frames.
         longest_gap_s: The longest time between consecutive frames.
@@ -79,6 +78,9 @@ class VideoProbe(msgspec.Struct, frozen=True, kw_only=True):
         level: The level, as the number that the codec uses for it.
         reorder_frames: The number of frames that a decoder delays because of B-frames.
         complaints: The messages of ffprobe about damage of the file, or "".
+        begins_with_key: Whether the first packet is that of a key frame.
+        header_faults: The values in the header that disagree with the time stamps.
+        flags: The properties of the first decoded frames.
     """
 
     codec: str
@@ -102,6 +104,9 @@ class VideoProbe(msgspec.Struct, frozen=True, kw_only=True):
     level: int | None
     reorder_frames: int
     complaints: str
+    begins_with_key: bool = True
+    header_faults: tuple[str, ...] = ()
+    flags: FrameFlags = FrameFlags()
 
     @property
     def frame_rate_text(self) -> str:
@@ -117,11 +122,15 @@ def probe_video(
     max_packets: int = MAX_PACKETS,
     deadline_s: float = PROBE_DEADLINE_S,
 ) -> VideoProbe:
-    """Return the properties of the first video stream of `file`; see `list_packets`."""
+    """Return the properties of the first video stream of `file`; see `list_packets`.
+
+    The packets are not decoded, except for those of the first frames.
+    """
     found, packets, log = list_packets(
         ffprobe, file, stop=stop, max_packets=max_packets, deadline_s=deadline_s
     )
-    return summarize_packets(file.name, found, packets, log)
+    flags = read_frame_flags(ffprobe, file, stop=stop)
+    return msgspec.structs.replace(summarize_packets(file.name, found, packets, log), flags=flags)
 
 
 def list_packets(
@@ -208,9 +217,6 @@ def summarize_packets(name: str, found: VideoFormat, packets: PacketList, log: s
     """
     if found.codec is None or found.pixel_format is None or not found.width:
         raise UnreadableFileError(f"the video in {name} has an unknown format", log)
-    frame_rate = found.frame_rate
-    if frame_rate is None:
-        raise UnreadableFileError(f"the video in {name} has no frame rate", log)
     flags = np.frombuffer(packets.flags, dtype=np.uint8)
     shown = (flags & PacketList.IS_DISCARDED) == 0
     are_keys = (flags & PacketList.IS_KEY) != 0
@@ -219,14 +225,16 @@ def summarize_packets(name: str, found: VideoFormat, packets: PacketList, log: s
     timed = timed[np.argsort(times_s[timed], kind="stable")]
     times = times_s[timed]
     gaps = np.diff(times)
-    frame_s = float(1 / frame_rate)
     durations_s = np.array(packets.durations_s)
-    durations_s[np.isnan(durations_s)] = frame_s
     frames = int(shown.sum())
+    frame_rate = _frame_rate(found, times, durations_s[shown])
+    if frame_rate is None:
+        raise UnreadableFileError(f"the video in {name} has no frame rate", log)
+    frame_s = float(1 / frame_rate)
     if frames and frames == len(times):
-        # ffprobe rounds durations to microseconds. A sum of 90,000 of them can be wrong by 45 ms.
-        duration_s = float(times[-1] - times[0] + durations_s[timed[-1]])
+        duration_s = float(times[-1] - times[0]) + frame_s
     else:
+        durations_s[np.isnan(durations_s)] = frame_s
         duration_s = float(durations_s[shown].sum())
     return VideoProbe(
         codec=found.codec,
@@ -256,7 +264,41 @@ def summarize_packets(name: str, found: VideoFormat, packets: PacketList, log: s
         level=found.level,
         reorder_frames=found.reorder_frames,
         complaints=_LOG_PREFIX.sub("", log),
+        begins_with_key=bool(are_keys[0]),
+        header_faults=_header_faults(found, frame_rate, duration_s, len(times)),
     )
+
+
+def _frame_rate(
+    found: VideoFormat, times_s: NDArray[np.float64], durations_s: NDArray[np.float64]
+) -> Fraction | None:
+    """Return the frame rate of displayed frames, or None if nothing in the file tells it."""
+    stated = [rate for rate in (found.frame_rate, found.base_rate) if rate is not None]
+    known_s = durations_s[durations_s > 0]
+    if len(known_s):
+        stated.append(Fraction(1 / float(known_s[0])).limit_denominator(1001))
+    return find_frame_rate(times_s, stated, found.time_base)
+
+
+def _header_faults(
+    found: VideoFormat, frame_rate: Fraction, duration_s: float, frames: int
+) -> tuple[str, ...]:
+    """Return the values that the header states and that differ from those of the time stamps."""
+    if frames < 2:  # noqa: PLR2004
+        return ()
+    faults = []
+    if found.frame_rate is not None and not is_same_rate(found.frame_rate, frame_rate):
+        faults.append(
+            f"the header states {float(found.frame_rate):.6g} frames a second, but the time stamps "
+            f"{float(frame_rate):.6g}"
+        )
+    slack_s = _FRAMES_OF_HEADER_SLACK / float(frame_rate)
+    if found.duration_s is not None and abs(found.duration_s - duration_s) > slack_s:
+        faults.append(
+            f"the header states a duration of {found.duration_s:.3f} s, but the time stamps "
+            f"{duration_s:.3f} s"
+        )
+    return tuple(faults)
 
 
 def _peak_second_bytes(

@@ -19,7 +19,10 @@ def run_decode(attempt: Attempt) -> Measurement:
         raise AttemptFailedError(
             FailureClass.INVALID_SETTINGS, "a scenario of kind decode needs decode settings"
         )
-    argv = command.decode_timed(settings.threads, attempt.tools.ffmpeg, source.name)
+    ffmpeg = attempt.tools.ffmpeg
+    argv = command.decode_timed(
+        settings.threads, ffmpeg, source.name, stored=attempt.stored_frames(ffmpeg)
+    )
     with attempt.watch() as watch:
         attempt.settle(watch)
         warm_up(attempt, argv)
@@ -29,7 +32,7 @@ def run_decode(attempt: Attempt) -> Measurement:
     if decode.frames != source.probe.frames:
         raise AttemptFailedError(
             FailureClass.SOURCE_UNREADABLE,
-            f"{decode.frames} of the source's {source.probe.frames} frames were decoded",
+            f"{decode.frames} of the source's {source.probe.frames} frames can be decoded",
         )
     return Measurement(
         encode=decode,

@@ -16,6 +16,8 @@ from ffrtmp_worker.kinds.steps.bisection import bisect_max
 from ffrtmp_worker.kinds.steps.bottleneck import BottleneckDetector
 from ffrtmp_worker.kinds.steps.preparation import SourceClip, prepare_source
 from ffrtmp_worker.kinds.steps.progress_reporter import ProgressReporter
+from ffrtmp_worker.kinds.steps.repeatable_source import repeatable_name
+from ffrtmp_worker.kinds.steps.source_check import find_source_failure
 from ffrtmp_worker.kinds.steps.target_rate import resolve_rate
 from ffrtmp_worker.measure.host_watch import HostMeasurement
 from ffrtmp_worker.measure.real_time import RealTimePace, measure_pace
@@ -39,6 +41,8 @@ def run_density(attempt: Attempt) -> Measurement:
             FailureClass.INVALID_SETTINGS,
             "a scenario of kind density needs encode and density settings",
         )
+    repeated = repeatable_name(attempt, source, attempt.tools.ffmpeg)
+    source = msgspec.structs.replace(source, name=repeated)
     measured = _DensitySearch(attempt, source, encode, density).run()
     return msgspec.structs.replace(measured, rate_search=rate_search)
 
@@ -55,7 +59,13 @@ class _DensitySearch:
     ) -> None:
         self._attempt = attempt
         self._settings = settings
-        self._argv = command.stream(encode, attempt.tools.ffmpeg, source.name)
+        ffmpeg = attempt.tools.ffmpeg
+        self._argv = command.stream(
+            encode,
+            ffmpeg,
+            source.name,
+            stored=attempt.stored_frames(ffmpeg),
+        )
         self._source = source
         self._frame_rate = float(source.probe.frame_rate)
         self._reporter = ProgressReporter(attempt, self._frame_rate)
@@ -75,7 +85,8 @@ class _DensitySearch:
         failed = [step for step in self._steps if not step.held]
         if self._verified is None:
             cause = failed[-1].limit if failed else "no number of streams was tried"
-            raise AttemptFailedError(
+            # A source that cannot be decoded would make every host seem too slow.
+            raise find_source_failure(self._attempt, self._source) or AttemptFailedError(
                 FailureClass.ENCODE_FAILED, f"not even one stream holds real time: {cause}"
             )
         outcome, host = self._verified

@@ -56,11 +56,12 @@ def run_ladder(attempt: Attempt) -> Measurement:
 def _commands(attempt: Attempt, settings: LadderSettings, source: Clip) -> list[list[str]]:
     ffmpeg = attempt.tools.ffmpeg
     encodes = [rendition.encode for rendition in settings.renditions]
+    stored = attempt.stored_frames(ffmpeg)
     outputs = [_output(number) for number in range(len(encodes))]
     if settings.together:
-        return [command.ladder(encodes, ffmpeg, source.name, outputs)]
+        return [command.ladder(encodes, ffmpeg, source.name, outputs, stored=stored)]
     return [
-        command.encode(encode, ffmpeg, source.name, output)
+        command.encode(encode, ffmpeg, source.name, output, stored=stored)
         for encode, output in zip(encodes, outputs, strict=True)
     ]
 

@@ -19,6 +19,7 @@ from ffrtmp_worker.kinds.steps.encode_failures import killed
 from ffrtmp_worker.kinds.steps.preparation import prepare_source
 from ffrtmp_worker.kinds.steps.progress_reporter import ProgressReporter
 from ffrtmp_worker.kinds.steps.received_stream import ReceivedStream
+from ffrtmp_worker.kinds.steps.repeatable_source import repeatable_name
 from ffrtmp_worker.measure import live
 from ffrtmp_worker.measure.cgroup import MemoryLimit
 from ffrtmp_worker.measure.host_watch import HostMeasurement
@@ -44,6 +45,8 @@ def run_live(attempt: Attempt) -> Measurement:
             "this node has no RTMP server to stream to; add a host to the group rtmp_server",
         )
     source = prepare_source(attempt)
+    repeated = repeatable_name(attempt, source, attempt.tools.farm_ffmpeg)
+    source = msgspec.structs.replace(source, name=repeated)
     # The name of the folder is unique to the attempt and cannot be guessed.
     url = f"{attempt.tools.rtmp_url}/{attempt.folder.name}"
     rate = source.probe.frame_rate if encode.frame_rate is None else Fraction(encode.frame_rate)

@@ -26,7 +26,10 @@ def run_transcode(attempt: Attempt) -> Measurement:
         raise AttemptFailedError(
             FailureClass.INVALID_SETTINGS, "a scenario of kind transcode needs encode settings"
         )
-    passes = command.encode_passes(settings, attempt.tools.ffmpeg, source.name, command.OUTPUT_NAME)
+    ffmpeg = attempt.tools.ffmpeg
+    passes = command.encode_passes(
+        settings, ffmpeg, source.name, command.OUTPUT_NAME, stored=attempt.stored_frames(ffmpeg)
+    )
     with attempt.watch() as watch:
         attempt.settle(watch)
         warm_up(attempt, passes[0])

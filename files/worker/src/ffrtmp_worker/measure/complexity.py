@@ -9,6 +9,7 @@ from ffrtmp_shared.measurement import SourceMeasurement
 from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.ffmpeg import command, process
+from ffrtmp_worker.ffmpeg.container_crop import stored_frames
 from ffrtmp_worker.ffmpeg.probe import VideoProbe
 from ffrtmp_worker.measure.measurement_cache import Producer, measurement_key
 
@@ -16,7 +17,7 @@ _LONGEST_S = 10.0
 """Duration of the sequences in ITU-T P.910, in seconds. Only the start of a longer source is
 analyzed, because the analysis of a whole film would take longer than its encodes."""
 
-_VERSION = 1
+_VERSION = 2
 """Version of the computation of a complexity."""
 
 _DEADLINE_S = 600.0
@@ -43,6 +44,8 @@ def measure_complexity(
 ) -> Complexity | Unavailable:
     """Measure the complexity of a source with FFmpeg's filter siti.
 
+    All sources are converted to 8 bits, so that the values of different bit depths are comparable.
+
     Args:
         ffmpeg: The FFmpeg to use.
         folder: The folder of the source; the log is written there as well.
@@ -55,7 +58,7 @@ def measure_complexity(
     """
     analyzed_s = min(duration_s, _LONGEST_S)
     outcome = process.run_process(
-        command.complexity_command(ffmpeg, name, analyzed_s),
+        command.complexity_command(ffmpeg, name, analyzed_s, stored=stored_frames(ffmpeg)),
         cwd=folder,
         log=folder / "content.log",
         deadline_s=_DEADLINE_S,
@@ -95,5 +98,6 @@ def source_measurement(probe: VideoProbe, content: Complexity | Unavailable) -> 
         frame_rate=probe.frame_rate_text,
         frames=probe.frames,
         duration_s=probe.duration_s,
+        header_faults=probe.header_faults,
         **complexity,
     )

@@ -8,9 +8,11 @@ from typing import Self
 import msgspec
 
 _PROC = Path("/proc")
-_FIELDS = 8
-"""Number of fields of a CPU that are added: user, nice, system, idle, iowait, irq, softirq and
-steal. The kernel already includes the time of guests, in the last two fields, in user and nice."""
+CPU_MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+"""Names of the fields of a CPU that are added. The kernel already includes the time of guests, in
+the two fields after them, in user and nice."""
+
+_FIELDS = len(CPU_MODES)
 
 _IDLE, _IOWAIT, _STEAL = 3, 4, 7
 

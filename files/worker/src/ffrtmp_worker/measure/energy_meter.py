@@ -1,6 +1,6 @@
 """Energy of the host's processors or GPUs during an encode, and their idle power."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 from ffrtmp_shared.measurement import EnergyMeasurement
@@ -66,12 +66,27 @@ def _used(begin: EnergyReading, end: EnergyReading) -> EnergyMeasurement | Unava
     if duration_s < _SHORTEST_S:
         return Unavailable(reason=f"{duration_s:.3f} s is too short for the energy counters")
     zones_j = {name: end.zones[name].joules - zone.joules for name, zone in begin.zones.items()}
-    if min(zones_j.values()) < 0:
-        return Unavailable(reason="the energy counters were reset during the measurement")
+    problem = _problem(zones_j, duration_s)
+    if problem:
+        return Unavailable(reason=problem)
     return EnergyMeasurement(
         zones_j=zones_j,
         gross_j=sum(zones_j.values()),
         duration_s=duration_s,
         idle_w=_NO_IDLE_POWER,
         net_j=_NO_IDLE_POWER,
+    )
+
+
+def _problem(zones_j: Mapping[str, float], duration_s: float) -> str:
+    """Return why the energy of these zones is not that of the processors, or "" if it is."""
+    if min(zones_j.values()) < 0:
+        return "the energy counters were reset during the measurement"
+    # Hypervisors may show counters that never change. A processor always uses energy; of memory,
+    # some processors count nothing.
+    still = [name for name, joules in zones_j.items() if not joules and "dram" not in name]
+    return (
+        f"the energy counter of {', '.join(still)} did not change in {duration_s:.1f} s"
+        if still
+        else ""
     )

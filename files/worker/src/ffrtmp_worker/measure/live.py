@@ -25,6 +25,10 @@ At the start, the feeder is ahead and the encoder fills its queues.
 _IN_FLIGHT_S = 1.0
 """Least time for which a frame may be on its way from the encoder to the player, in seconds."""
 
+_CLOCK_SLACK_S = 0.1
+"""Time by which a packet may seem to arrive too early, in seconds: the times at which frames were
+due are derived from the feeder's reports, which count whole frames."""
+
 _REPORT_PERIOD_S = 0.25
 _WINDOW_S = 2.0
 _RESOLUTION_S = 0.1
@@ -165,12 +169,16 @@ def _latencies_s(
 ) -> list[float | Unavailable]:
     """Return the 50th, 95th and 99th percentile and the maximum of the delays of packets.
 
-    After a long silence, they would be those of the time before it.
+    After a long silence, they would be those of the time before it. No packet arrives before it was
+    sent: if one seems to, the time stamps of the stream are not those of the source.
     """
     if silence_end_s > SILENT_END_S or silence_max_s > SILENT_S:
         reason = f"the player received nothing for {silence_max_s:.1f} s"
         return [Unavailable(reason=reason)] * 4
-    return [float(value) for value in np.percentile(delays_s, (50, 95, 99, 100))]
+    if float(delays_s.min()) < -_CLOCK_SLACK_S:
+        reason = f"a packet seems to have arrived {-delays_s.min():.2f} s before it was sent"
+        return [Unavailable(reason=reason)] * 4
+    return [float(value) for value in np.percentile(np.maximum(delays_s, 0.0), (50, 95, 99, 100))]
 
 
 def _frames_lost(stream: Broadcast, frame_rate: float, delay_max_s: float) -> int:

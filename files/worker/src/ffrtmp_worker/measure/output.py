@@ -1,6 +1,7 @@
 """Figures of an output, and comparison of the output with the settings of the scenario."""
 
 import hashlib
+import math
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from ffrtmp_shared.measurement import OutputMeasurement
 from ffrtmp_shared.scenario import EncodeSettings
 from ffrtmp_shared.unavailable import Unavailable
 
-from ffrtmp_worker.ffmpeg.probe import VideoProbe, is_same_rate
+from ffrtmp_worker.ffmpeg.frame_rate import is_same_rate
+from ffrtmp_worker.ffmpeg.probe import VideoProbe
 
 _FRAMES_OF_SLACK = 1.5
 _FRAMES_OF_DRIFT = 0.5
@@ -23,6 +25,11 @@ def source_problems(source: VideoProbe) -> list[str]:
         found.append(f"the source is damaged: {source.complaints.splitlines()[-1]}")
     if source.field_order in ("tt", "bb", "tb", "bt"):
         found.append(f"the source is interlaced ({source.field_order})")
+    elif source.flags.is_interlaced:
+        found.append(
+            f"the source is interlaced, although its header states {source.field_order}: its "
+            "pictures are fields"
+        )
     if source.untimed_frames:
         found.append(f"{source.untimed_frames} frames of the source have no time stamp")
     elif source.longest_gap_s - source.shortest_gap_s > _GAP_SLACK_S:
@@ -110,7 +117,11 @@ def mismatches(settings: EncodeSettings, source: VideoProbe, output: VideoProbe)
     frame_rate, frames = source.frame_rate, source.frames
     if settings.frame_rate is not None:
         frame_rate = Fraction(settings.frame_rate)
-        frames = round(source.frames * frame_rate / source.frame_rate)
+        # FFmpeg rounds halves up. The time stamps of the container decide about the last frame.
+        exact = source.frames * frame_rate / source.frame_rate
+        frames = math.floor(exact + Fraction(1, 2))
+        if abs(output.frames - frames) == 1 and abs(output.frames - exact) <= 1:
+            frames = output.frames
     expected: list[tuple[str, object, object]] = [
         ("codec", ENCODERS[settings.encoder].codec, output.codec),
         ("width", settings.width or source.width, output.width),
@@ -124,7 +135,7 @@ def mismatches(settings: EncodeSettings, source: VideoProbe, output: VideoProbe)
     if not is_same_rate(frame_rate, output.frame_rate):
         found.append(f"frame rate is {output.frame_rate}, not {frame_rate}")
     slack_s = _FRAMES_OF_SLACK / float(frame_rate)
-    expected_s = source.frames / float(source.frame_rate)
+    expected_s = frames / float(frame_rate)
     if abs(output.duration_s - expected_s) > slack_s:
         found.append(f"duration is {output.duration_s:.3f} s, not {expected_s:.3f} s")
     return found

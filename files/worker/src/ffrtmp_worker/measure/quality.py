@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +16,9 @@ from ffrtmp_shared.unavailable import Cause, Unavailable
 from numpy.typing import NDArray
 
 from ffrtmp_worker.ffmpeg import comparison_command, process
-from ffrtmp_worker.ffmpeg.probe import Colour, VideoProbe, is_same_rate
+from ffrtmp_worker.ffmpeg.container_crop import stored_frames
+from ffrtmp_worker.ffmpeg.frame_rate import is_same_rate
+from ffrtmp_worker.ffmpeg.probe import Colour, VideoProbe
 from ffrtmp_worker.measure.calibration import Calibration, CalibrationFailedError
 from ffrtmp_worker.measure.filter_scores import ssim_mean, xpsnr_db
 from ffrtmp_worker.measure.frame_scores import (
@@ -55,10 +58,12 @@ Thumbnails = NDArray[np.uint8]
 
 _SHIFTS = (-2, -1, 1, 2)
 _SHIFT_EVIDENCE = 0.5
-# In squared units of 8-bit samples. Frames that differ by less count as equal and cannot reveal a
-# shift.
+# In squared units of 8-bit samples. Frames that differ by less count as equal, so that neither a
+# still picture nor one that is encoded without loss can reveal a shift.
 _LEAST_DIFFERENCE = 1e-3
 _CHUNK_FRAMES = 256
+# RGB, a palette, and gray with or without alpha.
+_CONVERTED_FORMAT = re.compile(r"(?:x2|[a0x]?)(?:rgb|bgr|gbr)|pal8|gray|ya\d|mono")
 _HDR_TRANSFERS = ("smpte2084", "arib-std-b67")
 
 
@@ -200,6 +205,7 @@ def _run(how: QualityPass, distorted: Clip, reference: Clip, stop: Callable[[], 
             graph=quality_graph(distorted.probe, reference.probe, how.threads, how.scores),
             scores=score_outputs(how.scores),
             thumbnails=THUMBNAILS,
+            stored=stored_frames(how.ffmpeg),
         ),
         cwd=how.folder,
         log=how.folder / "quality.log",
@@ -277,8 +283,24 @@ def _problem(distorted: VideoProbe, reference: VideoProbe) -> Unavailable | None
             reason=f"the output has {distorted.frames} frames and the source {reference.frames}",
             cause=Cause.PAIRING,
         )
-    problem = colour_problem(distorted.colour, reference.colour)
+    if distorted.flags.has_film_grain:
+        return Unavailable(
+            reason="the decoder adds film grain to the output, which the metrics would rate like "
+            "coded details"
+        )
+    problem = colour_problem(distorted.colour, source_colour(reference))
     return Unavailable(reason=problem) if problem else None
+
+
+def source_colour(source: VideoProbe) -> Colour:
+    """Return the color properties of the frames to which a source is converted.
+
+    FFmpeg converts RGB and gray samples, which have the full range, to YUV with the limited range,
+    for the encoder as well as for the comparison.
+    """
+    if _CONVERTED_FORMAT.match(source.pixel_format) is None:
+        return source.colour
+    return Colour(range="tv", matrix=None, primaries=None, transfer=source.colour.transfer)
 
 
 def colour_problem(output: Colour, source: Colour) -> str:
@@ -336,7 +358,7 @@ def shift_problem(distorted: Thumbnails, reference: Thumbnails, places: NDArray[
         places: The number of the frame of the source for each frame of the output.
     """
     evidence = {
-        shift: _difference(distorted, reference, places, shift, shift)
+        shift: max(_difference(distorted, reference, places, shift, shift), _LEAST_DIFFERENCE)
         / max(_difference(distorted, reference, places, 0, shift), _LEAST_DIFFERENCE)
         for shift in _SHIFTS
         if abs(shift) < len(places)

@@ -1,5 +1,6 @@
 """Filter graphs of the quality pass and of the calibration, with the files that they write."""
 
+import re
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -13,6 +14,9 @@ THUMBNAIL_HEIGHT = 36
 """Size of the gray thumbnails with which the quality pass checks the alignment of frames."""
 
 _LINES_4K = 2160
+_COLUMNS_4K = 3840
+# The bits of a sample, or of all samples of a pixel for packed RGB, before the byte order.
+_DEEP_FORMAT = re.compile(r"(?:9|1[0-6]|32|48|64)(?:le|be)$|^x2(?:rgb|bgr)")
 _LEAST_SIGMA = 2.0
 _LINES_OF_SIGMA = 90
 """Height of a picture for each pixel of the standard deviation of the blur in the calibration."""
@@ -48,16 +52,19 @@ class Comparison(NamedTuple):
 
 
 def comparison_of(distorted: VideoProbe, reference: VideoProbe) -> Comparison:
-    """Return how two videos are compared: 4:2:0, with 10 bits if either has more than 8."""
+    """Return how two videos are compared: 4:2:0, with 10 bits if either has more than 8.
+
+    The model for 2160 lines is used if either side has as many samples as a 4K picture: a film of
+    3840x1600 is a 4K picture without its black bars.
+    """
     formats = (distorted.pixel_format, reference.pixel_format)
-    deep = any("10" in name or "12" in name or "16" in name for name in formats)
+    deep = any(_DEEP_FORMAT.search(name) for name in formats)
+    is_4k = reference.height >= _LINES_4K or reference.width >= _COLUMNS_4K
     return Comparison(
         width=reference.width,
         height=reference.height,
         pixel_format="yuv420p10le" if deep else "yuv420p",
-        model=comparison_command.VMAF_4K_MODEL
-        if reference.height >= _LINES_4K
-        else comparison_command.VMAF_MODEL,
+        model=comparison_command.VMAF_4K_MODEL if is_4k else comparison_command.VMAF_MODEL,
     )
 
 

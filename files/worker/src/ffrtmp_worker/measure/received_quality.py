@@ -45,6 +45,7 @@ from ffrtmp_worker.measure.quality import (
     pass_failure,
     read_thumbnails,
     shift_problem,
+    source_colour,
     space_problem,
     without_faulty,
 )
@@ -139,7 +140,7 @@ def measure_received(
             return faults
         frames = 2 * found.end + EXTRA_FRAMES
         problem = (
-            colour_problem(found.probe.colour, reference.probe.colour)
+            colour_problem(found.probe.colour, source_colour(reference.probe))
             or space_problem(how.quality.folder, frames)
             or _run(how, found, reference, stop)
         )

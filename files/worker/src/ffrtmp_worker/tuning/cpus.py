@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ffrtmp_worker.kernel_files import KernelFileError, read_text
+from ffrtmp_worker.kernel_files import KernelFileError, find_text, read_text
 from ffrtmp_worker.tuning.state import TuningError
 
 _log = logging.getLogger(__name__)
@@ -59,12 +59,25 @@ def write_settings(tree: Path, values: Mapping[str, str]) -> None:
 
 
 def is_there(tree: Path, name: str) -> bool:
-    """Return whether the file exists. The files of a CPU that is offline do not exist."""
-    return (tree / name).exists()
+    """Return whether the file exists and belongs to a CPU that is online, or to no CPU."""
+    file = tree / name
+    return file.exists() and _is_online(tree / file.relative_to(tree).parts[0])
 
 
 def _of_every_cpu(tree: Path, name: str) -> list[str]:
-    return [str(file.relative_to(tree)) for file in sorted(tree.glob(f"cpu[0-9]*/cpufreq/{name}"))]
+    return [
+        str(file.relative_to(tree))
+        for file in sorted(tree.glob(f"cpu[0-9]*/cpufreq/{name}"))
+        if _is_online(file.parents[1])
+    ]
+
+
+def _is_online(cpu: Path) -> bool:
+    """Return whether a CPU is online: the files of one that is not may exist, but are unreadable.
+
+    The first CPU of many hosts has no file that tells it.
+    """
+    return find_text(cpu / "online") != "0"
 
 
 def _text(file: Path) -> str:

@@ -16,6 +16,7 @@ from ffrtmp_shared.stages import Stage
 
 from ffrtmp_worker.energy.client import request_reading
 from ffrtmp_worker.errors import AttemptFailedError
+from ffrtmp_worker.ffmpeg import container_crop
 from ffrtmp_worker.ffmpeg.probe import MAX_PACKETS
 from ffrtmp_worker.ffmpeg.program_identity import ProgramIdentity
 from ffrtmp_worker.kinds.steps.probe_cache import ProbeCache
@@ -50,6 +51,7 @@ class Tools:
         nvml: The client that reads NVIDIA GPUs.
         max_packets: The maximum number of video packets of a source.
         calibration: The calibrations of the quality metrics; None means that all of them are used.
+        probe_fault: The reason why `ffprobe` cannot be used, or "".
         ffprobe_identity: The identity of `ffprobe`; None means that its values are not cached.
         quality_identity: The identity of `quality_ffmpeg`; None means that its values are not
             cached.
@@ -78,6 +80,7 @@ class Tools:
     nvml: Nvml = field(default_factory=Nvml)
     max_packets: int = MAX_PACKETS
     calibration: Calibration | None = None
+    probe_fault: str = ""
     ffprobe_identity: ProgramIdentity | None = None
     quality_identity: ProgramIdentity | None = None
     measurements: MeasurementCache = field(default_factory=lambda: MeasurementCache(None))
@@ -140,6 +143,13 @@ class Attempt:
     is_exclusive: bool = False
     series: Series = field(default_factory=Series)
     cache_record: CacheRecord = field(default_factory=CacheRecord)
+
+    def stored_frames(self, ffmpeg: Path) -> tuple[str, ...]:
+        """Return the options with which this FFmpeg reads the frames of a source as stored.
+
+        The path of the FFmpeg may be relative to the attempt's folder.
+        """
+        return container_crop.stored_frames(self.folder / ffmpeg)
 
     @property
     def quality_threads(self) -> int:

@@ -6,7 +6,7 @@ from ffrtmp_worker.ffmpeg.probe import VideoProbe, probe_video
 from ffrtmp_worker.kinds.steps.attempt import Attempt
 from ffrtmp_worker.measure.measurement_cache import measurement_key
 
-_VERSION = 1
+_VERSION = 2
 """Version of the computation of a probe's properties from the output of ffprobe."""
 
 

@@ -112,6 +112,10 @@ def check_space(attempt: Attempt) -> None:
 
 def _probe(attempt: Attempt, name: str, sha256: str) -> tuple[VideoProbe, bool]:
     """Return the properties of the source, and whether they were cached."""
+    if attempt.tools.probe_fault:
+        raise AttemptFailedError(
+            FailureClass.NODE, f"the ffprobe of this node is wrong: {attempt.tools.probe_fault}"
+        )
     try:
         source, is_cached = probe_or_load(attempt, name, sha256)
     except UnreadableFileError as error:

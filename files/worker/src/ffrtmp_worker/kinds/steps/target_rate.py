@@ -177,7 +177,11 @@ class _Search:
             run_timed(
                 probing,
                 command.encode(
-                    encode, probing.tools.ffmpeg, self._source.name, command.OUTPUT_NAME
+                    encode,
+                    probing.tools.ffmpeg,
+                    self._source.name,
+                    command.OUTPUT_NAME,
+                    stored=probing.stored_frames(probing.tools.ffmpeg),
                 ),
                 self._source,
             )
