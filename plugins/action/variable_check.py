@@ -1,0 +1,142 @@
+"""Check the values of all variables that are set for a host, before anything is changed.
+
+The variables are those of the argument specs of all roles and the settings in group_vars. Values
+of --extra-vars are texts, so a text that means a value of the right type is accepted. The task
+fails with a sentence for each error, which names the variable, its value and the accepted values.
+Nothing is changed, so the plugin also runs in check mode.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import ansible.module_utils
+import yaml
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+
+_ROOT = Path(__file__).resolve().parents[2]
+# Ansible's setting module_utils applies only to modules, but this plugin runs on the control node.
+if str(_ROOT / "module_utils") not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(str(_ROOT / "module_utils"))
+
+from ansible.module_utils.ffrtmp.variable_problems import (  # noqa: E402
+    conflicts,
+    misspelled,
+    value_problems,
+)
+
+Json = dict[str, Any]
+
+_PREFIX = "farm_"
+_COMMENTED = re.compile(r"((?:^#.*\n)+)([a-z0-9_]+):", re.MULTILINE)
+# Types of the settings whose default is an expression that does not result in a text.
+_COMPUTED = {"farm_agents": "int", "farm_joined_workers": "list"}
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """An action that renders the variables of the host and compares them with the rules."""
+
+    _supports_check_mode = True
+    _requires_connection = False
+    _VALID_ARGS = frozenset[str]()
+
+    def run(self, tmp: str | None = None, task_vars: Json | None = None) -> Json:
+        """Fail with all errors in the values of variables."""
+        result: Json = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        options = variable_options()
+        values: Json = {}
+        found: list[str] = []
+        derived: list[str] = []
+        for name in sorted(options.keys() & variables.keys()):
+            given = variables[name]
+            is_default = given in (settings().get(name), options[name].get("default"))
+            try:
+                values[name] = self._templar.template(given)
+            except AnsibleError as error:
+                # The default of a setting may depend on something that this host does not have.
+                if not is_default:
+                    found.append(f"{name} cannot be determined: {error.message}")
+                continue
+            (derived if is_default else found).extend(
+                value_problems(name, options[name], values[name])
+            )
+        # An error in a default follows from another variable, which is reported instead.
+        found = found or derived or list(conflicts(options, values))
+        found += misspelled(
+            variables.keys(), options.keys() | _internal_names(), (*prefixes(), _PREFIX)
+        )
+        if found:
+            host = variables.get("inventory_hostname", "the host")
+            return {
+                **result,
+                "failed": True,
+                "msg": f"Variables of {host} have values that the farm cannot use, and nothing was "
+                f"changed. {' '.join(found)}",
+            }
+        return {**result, "changed": False}
+
+
+@functools.cache
+def settings() -> Mapping[str, Any]:
+    """Return the settings of all groups with their defaults."""
+    found: Json = {}
+    for path in _setting_files():
+        found |= yaml.safe_load(path.read_text(encoding="utf-8"))
+    return MappingProxyType(found)
+
+
+def _setting_files() -> list[Path]:
+    return sorted((_ROOT / "group_vars").glob("*.yml"))
+
+
+@functools.cache
+def _comments() -> Mapping[str, str]:
+    """Return the comments above the settings of all groups."""
+    return MappingProxyType(
+        {
+            found[2]: found[1]
+            for path in _setting_files()
+            for found in _COMMENTED.finditer(path.read_text(encoding="utf-8"))
+        }
+    )
+
+
+@functools.cache
+def prefixes() -> tuple[str, ...]:
+    """Return the prefixes of the variables of roles."""
+    return tuple(f"{path.name}_" for path in sorted((_ROOT / "roles").iterdir()))
+
+
+@functools.cache
+def _internal_names() -> frozenset[str]:
+    """Return the variables that the playbooks define."""
+    files = (_ROOT / "playbooks/vars").glob("*.yml")
+    return frozenset(
+        name for path in files for name in yaml.safe_load(path.read_text(encoding="utf-8"))
+    )
+
+
+@functools.cache
+def variable_options() -> Mapping[str, Json]:
+    """Return the variables of all roles as in the argument specs, and the settings of groups."""
+    found: Json = {name: _option(name, value) for name, value in settings().items()}
+    for path in sorted((_ROOT / "roles").glob("*/meta/argument_specs.yml")):
+        specs = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
+        for entry in specs.values():
+            found |= entry["options"]
+    return MappingProxyType(found)
+
+
+def _option(name: str, value: Any) -> Json:
+    """Return the option for a setting of a group, whose type follows from its default."""
+    kinds = ((bool, "bool"), (int, "int"), (list, "list"), (dict, "dict"))
+    kind = next((kind for base, kind in kinds if isinstance(value, base)), "str")
+    kind = _COMPUTED.get(name, kind)
+    return {"type": kind, "default": value, "description": _comments().get(name, "")}
