@@ -172,7 +172,13 @@ CONTEXT: dict[str, Any] = {
     "release_install_dir": "/opt/x",
     # Results of tasks.
     "__common_processes": {"stdout": "1 2"},
-    "__common_sockets": {"stdout_lines": ["LISTEN 0 1 0.0.0.0:80 x", "LISTEN 0 1 0.0.0.0:9 x"]},
+    "__common_listeners": {
+        "listeners": [
+            {"port": 80, "pid": 7, "process": "x"},
+            {"port": 9, "pid": 8, "process": "x"},
+        ]
+    },
+    "__common_installed": {"stdout_lines": []},
     "__exporters_found": {
         "files": [
             {"path": "/etc/ffmpeg-rtmp/exporter-a1.yml"},

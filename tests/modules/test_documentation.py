@@ -20,7 +20,14 @@ MASTER_MODULES = (
 )
 """The modules that send requests to the master."""
 
-MODULES = (*MASTER_MODULES, "current_units", "ffrtmp_slot_cpus_info", "join_archive", "joined_node")
+MODULES = (
+    *MASTER_MODULES,
+    "current_units",
+    "ffrtmp_slot_cpus_info",
+    "join_archive",
+    "joined_node",
+    "listeners_info",
+)
 _COMPARED = ("type", "elements", "required", "default", "choices")
 
 
