@@ -4,6 +4,11 @@ The variables are those of the argument specs of all roles and the settings in g
 of --extra-vars are texts, so a text that means a value of the right type is accepted. The task
 fails with a sentence for each error, which names the variable, its value and the accepted values.
 Nothing is changed, so the plugin also runs in check mode.
+
+The only option is:
+
+check_names: Whether names that resemble those of variables are reported as misspelled. It must be
+    false if roles have already set facts.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ from typing import Any
 import ansible.module_utils
 import yaml
 from ansible.errors import AnsibleError
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +36,7 @@ from ansible.module_utils.ffrtmp.variable_problems import (  # noqa: E402
     misspelled,
     value_problems,
 )
+from ansible.module_utils.ffrtmp.variable_rules import SECRET  # noqa: E402
 
 Json = dict[str, Any]
 
@@ -44,7 +51,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     _supports_check_mode = True
     _requires_connection = False
-    _VALID_ARGS = frozenset[str]()
+    _VALID_ARGS = frozenset({"check_names"})
 
     def run(self, tmp: str | None = None, task_vars: Json | None = None) -> Json:
         """Fail with all errors in the values of variables."""
@@ -54,14 +61,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         values: Json = {}
         found: list[str] = []
         derived: list[str] = []
+        # A value may refer to the default of a role that is not part of this play.
+        templar = self._templar.copy_with_new_env(
+            available_variables={**self._defaults(), **variables}
+        )
         for name in sorted(options.keys() & variables.keys()):
             given = variables[name]
             is_default = given in (settings().get(name), options[name].get("default"))
             try:
-                values[name] = self._templar.template(given)
+                values[name] = templar.template(given)
             except AnsibleError as error:
-                # The default of a setting may depend on something that this host does not have.
-                if not is_default:
+                # A default may depend on something that this host does not have, the file of a
+                # secret may not have been created yet, and only a role knows its own variables.
+                is_later = SECRET.fullmatch(name) or "'__" in error.message
+                if not (is_default or is_later):
                     found.append(f"{name} cannot be determined: {error.message}")
                 continue
             (derived if is_default else found).extend(
@@ -69,9 +82,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             )
         # An error in a default follows from another variable, which is reported instead.
         found = found or derived or list(conflicts(options, values))
-        found += misspelled(
-            variables.keys(), options.keys() | _internal_names(), (*prefixes(), _PREFIX)
-        )
+        # Later, the variables contain facts that the roles set.
+        if boolean(self._task.args.get("check_names", False)):
+            found += misspelled(
+                variables.keys(), options.keys() | _internal_names(), (*prefixes(), _PREFIX)
+            )
         if found:
             host = variables.get("inventory_hostname", "the host")
             return {
@@ -81,6 +96,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 f"changed. {' '.join(found)}",
             }
         return {**result, "changed": False}
+
+    def _defaults(self) -> Json:
+        """Return the defaults of all roles, as templates."""
+        found: Json = {}
+        for path in sorted((_ROOT / "roles").glob("*/defaults/main.yml")):
+            found |= self._loader.load_from_file(str(path), trusted_as_template=True) or {}
+        return found
 
 
 @functools.cache
