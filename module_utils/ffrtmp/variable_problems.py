@@ -13,19 +13,22 @@ from .variable_values import LINE, Lists
 _SIMILAR = 0.85
 
 
-def value_problems(name: str, option: Mapping[str, Any], value: Any) -> Iterator[str]:
+def value_problems(
+    name: str, option: Mapping[str, Any], value: Any, *, is_secret: bool = False
+) -> Iterator[str]:
     """Yield a sentence for each error in the value of a variable.
 
     Args:
         name: The name of the variable.
         option: The variable in the argument spec of its role.
         value: The value, whose templates have been rendered.
+        is_secret: Whether messages must not show the value.
     """
     if may_be_unset(option) and value in (None, ""):
         return
     expected = _expectation(name, option, value)
     if expected is not None:
-        yield f"{name} is {described(name, value)}, but it must be {expected}."
+        yield f"{name} is {described(name, value, is_secret=is_secret)}, but it must be {expected}."
     elif option.get("type") in ("dict", "list"):
         yield from _nested_problems(name, option, converted(value, option["type"]))
 
@@ -54,11 +57,11 @@ def may_be_unset(option: Mapping[str, Any]) -> bool:
     return option.get("default") in (None, "") or "Empty:" in str(option.get("description", ""))
 
 
-def described(name: str, value: Any) -> str:
+def described(name: str, value: Any, *, is_secret: bool = False) -> str:
     """Return the value of a variable for a message, which contains no secret."""
     if value in (None, ""):
         return "empty"
-    if SECRET.fullmatch(name):
+    if is_secret or SECRET.fullmatch(name):
         return "set to a value that is not shown here"
     return shown(value)
 

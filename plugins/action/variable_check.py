@@ -24,6 +24,7 @@ import ansible.module_utils
 import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.parsing.vault import EncryptedString, VaultHelper
 from ansible.plugins.action import ActionBase
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -69,7 +70,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             given = variables[name]
             is_default = given in (settings().get(name), options[name].get("default"))
             try:
-                values[name] = templar.template(given)
+                values[name], is_secret = decrypted(templar.template(given))
             except AnsibleError as error:
                 # A default may depend on something that this host does not have, the file of a
                 # secret may not have been created yet, and only a role knows its own variables.
@@ -78,7 +79,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                     found.append(f"{name} cannot be determined: {error.message}")
                 continue
             (derived if is_default else found).extend(
-                value_problems(name, options[name], values[name])
+                value_problems(name, options[name], values[name], is_secret=is_secret)
             )
         # An error in a default follows from another variable, which is reported instead.
         found = found or derived or list(conflicts(options, values))
@@ -103,6 +104,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         for path in sorted((_ROOT / "roles").glob("*/defaults/main.yml")):
             found |= self._loader.load_from_file(str(path), trusted_as_template=True) or {}
         return found
+
+
+def decrypted(value: Any) -> tuple[Any, bool]:
+    """Return a value with its encrypted parts in clear text, and whether there are any."""
+    if isinstance(value, str | EncryptedString):
+        return str(value), VaultHelper.get_ciphertext(value, with_tags=False) is not None
+    if isinstance(value, Mapping):
+        pairs = {key: decrypted(content) for key, content in value.items()}
+        return {key: found for key, (found, _) in pairs.items()}, any(p[1] for p in pairs.values())
+    if isinstance(value, list | tuple):
+        parts = [decrypted(element) for element in value]
+        return [found for found, _ in parts], any(is_secret for _, is_secret in parts)
+    return value, False
 
 
 @functools.cache
