@@ -367,6 +367,7 @@ test-deep: test-tools ffmpeg-releases ## Run the deep tests, many generated case
 	molecule test --scenario-name interrupted
 	molecule test --scenario-name join
 	molecule test --scenario-name alerts
+	molecule test --scenario-name unusual
 
 .PHONY: test-crash
 test-crash: test-tools ## Kill the master 20 times under load and check that no acknowledged data is lost (KILLS=20)

@@ -11,6 +11,8 @@ suite: Path of the suite on the control node.
 key: Idempotency key of the run, if any.
 wait_for_nodes: Whether scenarios that no active node can run may wait for a node. If it is false,
     the task fails for such scenarios, unless the suite sets `when_unmet: wait`.
+results_dir: Directory on the control node for the results, which must be writable, because they
+    are stored when the run has ended.
 
 The task returns:
 
@@ -24,6 +26,7 @@ uploads: The files that the master lacks, each with its `path` and `sha256`.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +55,10 @@ _OPTIONS: dict[str, Json] = {
     "suite": {"type": "path", "required": True},
     "key": {"type": "str", "no_log": False},
     "wait_for_nodes": {"type": "bool", "default": False},
+    "results_dir": {"type": "path"},
     **CONNECTION,
 }
-_OWN_OPTIONS = ("suite", "wait_for_nodes")
+_OWN_OPTIONS = ("suite", "wait_for_nodes", "results_dir")
 
 _KEY_VARIABLE = "benchmark_key"
 _WAIT_VARIABLE = "benchmark_wait_for_nodes"
@@ -69,6 +73,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Return the plan and the files to copy. Fail with all problems that were found."""
         result: Json = super().run(tmp, task_vars)
         _, options = self.validate_argument_spec(argument_spec=_OPTIONS)
+        problem = (
+            directory_problem(Path(options["results_dir"])) if options["results_dir"] else None
+        )
+        if problem is not None:
+            raise AnsibleActionFail(problem)
         try:
             arguments = module_arguments(options, _OWN_OPTIONS, {"key": _KEY_VARIABLE})
             suite = SuiteText(Path(options["suite"]), runs.read_suite(options["suite"]))
@@ -104,6 +113,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 if not file["is_stored"]
             ],
         }
+
+
+def directory_problem(directory: Path) -> str | None:
+    """Return why results cannot be stored in a directory, which need not exist, or None."""
+    folder = directory
+    while not os.path.lexists(folder) and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        return f"farm_results_dir is {directory}, but {folder} is not a directory"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return (
+            f"farm_results_dir is {directory}, but this user cannot write to {folder}, so the "
+            "results of the run could not be stored. Set farm_results_dir to another directory"
+        )
+    return None
 
 
 def _failure(suite: SuiteText, message: str) -> str:

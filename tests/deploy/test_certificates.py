@@ -157,6 +157,29 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> History:
     )
 
 
+def test_certificates_are_valid_for_hosts_whose_clocks_are_behind(history: History) -> None:
+    latest = datetime.now(UTC) - timedelta(minutes=59)
+    assert history.node.ca().not_valid_before_utc < latest
+    assert history.node.certificate("m1").not_valid_before_utc < latest
+    assert history.node.revocation_list().last_update_utc < latest
+
+
+def test_a_host_with_a_long_name_is_issued_a_certificate_that_can_be_revoked(
+    tmp_path: Path,
+) -> None:
+    name = "worker-" + "x" * 63
+    node = ControlNode(tmp_path, ["m1", "w1", name])
+    node.issue()
+    certificate = node.certificate(name)
+    (common_name,) = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    assert len(common_name.value) == 64
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert name in names.get_values_for_type(x509.DNSName)
+    node.hosts.remove(name)
+    node.issue(pki_revoked_hosts_max=1)
+    assert node.revoked() == {certificate.serial_number}
+
+
 def test_certificates_of_the_previous_release_are_renewed(history: History) -> None:
     assert history.lifetime["previous m1"] > timedelta(days=800)
     for host in ("m1", "w1", "w2"):

@@ -4,6 +4,7 @@ Each variable of each role is set to its typed value and to texts of this value.
 templates and arguments of the role are rendered with Ansible's templating and compared.
 """
 
+import base64
 import functools
 import json
 import re
@@ -94,6 +95,7 @@ SAMPLES: dict[str, list[Any]] = {
     # The free space, the age of certificates, and the memory lie between the two values.
     "common_free_bytes_min": [10**8, 10**10],
     "postgresql_memory_mib": [1024, 2048],
+    "farm_confirmed_changes": [["release_install_dir"], []],
     "farm_exporter_ports": [
         {name: base + port for port, name in enumerate(EXPORTERS)} for base in (9500, 9600)
     ],
@@ -172,7 +174,15 @@ CONTEXT: dict[str, Any] = {
     "release_install_dir": "/opt/x",
     # Results of tasks.
     "__common_processes": {"stdout": "1 2"},
-    "__common_sockets": {"stdout_lines": ["LISTEN 0 1 0.0.0.0:80 x", "LISTEN 0 1 0.0.0.0:9 x"]},
+    "__common_listeners": {
+        "listeners": [
+            {"port": 80, "pid": 7, "process": "x"},
+            {"port": 9, "pid": 8, "process": "x"},
+        ]
+    },
+    # A host that was deployed with another directory.
+    "__farm_record": {"content": base64.b64encode(b'{"release_install_dir": "/former"}').decode()},
+    "__common_installed": {"stdout_lines": []},
     "__exporters_found": {
         "files": [
             {"path": "/etc/ffmpeg-rtmp/exporter-a1.yml"},

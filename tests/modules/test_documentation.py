@@ -28,6 +28,7 @@ MODULES = (
     "ffrtmp_slot_cpus_info",
     "join_archive",
     "joined_node",
+    "listeners_info",
 )
 _COMPARED = ("type", "elements", "required", "default", "choices")
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import factories
 import ffrtmp_node
 import ffrtmp_node_info
 import ffrtmp_results
@@ -466,6 +467,23 @@ def test_node_is_drained_and_activated_once(
         assert done["diff"] == {"before": {"state": other}, "after": {"state": state}}
         assert run_module(ffrtmp_node, **arguments)["changed"] is False
         assert run_module(ffrtmp_node, **arguments, **CHECK)["changed"] is False
+
+
+def test_draining_waits_for_a_job_that_belongs_to_no_run(
+    run_module: RunModule, farm: Farm, agent: Agent
+) -> None:
+    job_id = farm.submit(factories.job())
+    claim = agent.claim()
+    assert str(claim.job.id) == job_id
+    arguments = {**farm.connection, "name": "worker1", "state": "draining", "wait": True}
+
+    early = run_module(ffrtmp_node, **arguments, wait_timeout_s=0.1)
+    agent.succeed(claim)
+    done = run_module(ffrtmp_node, **arguments)
+
+    assert early["rc"] == 1
+    assert early["jobs"] == [job_id]
+    assert done["rc"] == 0, done["msg"]
 
 
 def test_node_is_removed_once(run_module: RunModule, farm: Farm, agent: Agent) -> None:

@@ -50,6 +50,7 @@ def test_failures_contain_the_end_of_the_log() -> None:
             job(JobState.QUEUED, failure=failure("")),
             job(JobState.SUCCEEDED, failure=failure("of an earlier attempt")),
             job(JobState.RUNNING),
+            {**job(JobState.FAILED, failure=failure("retried")), "superseded_by": "another job"},
         ]
     )
 

@@ -74,6 +74,23 @@ def test_positions_in_a_message_of_the_master_name_the_suite(suite: SuiteText) -
     assert suite.located("no node can run line 4") == "no node can run line 4"
 
 
+def test_a_directory_that_cannot_have_results_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = ffrtmp_suite_check.directory_problem
+    assert check(tmp_path / "a/b") is None
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    assert check(tmp_path / "file/b") == (
+        f"farm_results_dir is {tmp_path}/file/b, but {tmp_path}/file is not a directory"
+    )
+    # The access of root is never denied, so the system's answer is replaced.
+    monkeypatch.setattr("os.access", lambda *_: False)
+    problem = check(tmp_path / "a")
+    assert f"this user cannot write to {tmp_path}" in problem
+    assert "Set farm_results_dir" in problem
+
+
 @pytest.mark.parametrize(
     ("option", "shown"), [("key", "benchmark_key"), ("client_key", "client_key")]
 )

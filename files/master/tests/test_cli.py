@@ -12,8 +12,9 @@ import pytest
 from ffrtmp_master import cli
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import credentials, migrate
-from ffrtmp_master.store.engine import reading_engine
+from ffrtmp_master.store.engine import reading_engine, writing_engine
 from ffrtmp_shared.credentials import token_sha256
+from sqlalchemy import text
 
 
 def write_config(path: Path, settings: Settings, **changed: Any) -> Path:
@@ -90,6 +91,28 @@ def test_migrating_twice_changes_nothing(
         result = command(config, "migrate")
         assert result.code == 0
         assert json.loads(result.out) == {"changed": changed, "revision": migrate.head()}
+
+
+@pytest.mark.parametrize("name", ["migrate", "serve", "sync-credentials"])
+def test_a_database_of_a_newer_release_is_refused(
+    command: Command, tmp_path: Path, migrated: Settings, name: str
+) -> None:
+    migrated.certificate_file.touch()
+    migrated.key_file.touch()
+    engine = writing_engine(migrated.database_url, migrated.database_password())
+    with engine.connect() as connection, connection.begin():
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    config = write_config(tmp_path / "master.yml", migrated)
+    listed = tmp_path / "credentials.yml"
+    listed.write_text(json.dumps({"credentials": []}))
+    arguments = [str(listed)] if name == "sync-credentials" else []
+    result = command(config, name, *arguments)
+    assert result.code == 1
+    assert "this database needs a newer release than" in result.err
+    assert "revision 9999" in result.err
+    assert "run ffrtmp-master migrate" not in result.err
+    assert result.err.count("\n") == 1
 
 
 def test_migrating_synchronizes_the_credentials(

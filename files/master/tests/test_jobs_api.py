@@ -317,6 +317,19 @@ def test_a_retry_of_a_run_repeats_its_failed_jobs(ready_harness: Any) -> None:
     assert ready_harness.run_now(run["id"])["state"] == "succeeded"
 
 
+def test_a_run_is_not_retried_while_its_jobs_are_being_canceled(ready_harness: Any) -> None:
+    run = ready_harness.run(ready_harness.suite(rates=2))
+    claim = ready_harness.claim("worker1")
+    ready_harness.ok("submitter", "POST", f"/v1/runs/{run['id']}/cancel")
+    early = ready_harness.call("submitter", "POST", f"/v1/runs/{run['id']}/retry")
+    assert early.status_code == 409
+    assert "still being canceled" in early.json()["detail"]
+    assert claim["job"]["id"] in early.json()["detail"]
+    ready_harness.fail(claim, "encode_failed")
+    retried = ready_harness.ok("submitter", "POST", f"/v1/runs/{run['id']}/retry")
+    assert retried["counts"]["queued"] == 2
+
+
 def test_a_priority_changes_the_order_of_claims(ready_harness: Any) -> None:
     first, second = (ready_harness.submit()["id"] for _ in range(2))
     changed = ready_harness.ok("submitter", "PATCH", f"/v1/jobs/{second}", {"priority": "live"})

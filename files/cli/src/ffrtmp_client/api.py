@@ -24,6 +24,7 @@ from .errors import (
 
 Json = dict[str, Any]
 
+_CUTS_MAX = 3
 _PIECE_BYTES = 65536
 _DOCUMENT_MAX_BYTES = 256 * 1024 * 1024
 _PROBLEM_MAX_BYTES = 256 * 1024
@@ -178,34 +179,62 @@ class Master:
             self._disconnect()
 
     def download(self, path: str, target: IO[bytes], sha256: str, size_bytes: int) -> None:
-        """Download `path` to `target`.
+        """Download `path` to `target`. If the connection is cut, the rest is requested.
 
         Args:
             path: Path of the URL.
-            target: File to write to.
+            target: File to write to, which must be seekable.
             sha256: Expected digest.
             size_bytes: Expected size, in bytes.
 
         Raises:
             CorruptError: The digest is not `sha256`, or more than `size_bytes` were received.
+            UnreachableError: The connection was cut repeatedly.
         """
-        answer = self._request("GET", path)
         digest = hashlib.sha256()
-        received = 0
-        while piece := self._read(answer, _PIECE_BYTES):
-            received += len(piece)
-            if received > size_bytes:
-                self._disconnect()
-                raise CorruptError(
-                    f"{path}: received more than the {size_bytes} bytes reported by the master"
-                )
-            digest.update(piece)
-            target.write(piece)
+        received = farthest = cuts = 0
+        while True:
+            try:
+                for piece, is_restart in self._pieces_from(path, received):
+                    if is_restart:
+                        digest, received = hashlib.sha256(), 0
+                        target.seek(0)
+                        target.truncate()
+                    received += len(piece)
+                    if received > size_bytes:
+                        self._disconnect()
+                        raise CorruptError(
+                            f"{path}: received more than the {size_bytes} bytes reported by the "
+                            "master"
+                        )
+                    digest.update(piece)
+                    target.write(piece)
+                break
+            except UnreachableError as error:
+                cuts = 0 if received > farthest else cuts + 1
+                farthest = max(farthest, received)
+                if received == 0 or cuts >= _CUTS_MAX:
+                    raise UnreachableError(
+                        f"{path}: the connection was cut after {received} of {size_bytes} bytes: "
+                        f"{error}"
+                    ) from error
         if digest.hexdigest() != sha256:
             raise CorruptError(
                 f"{path}: the SHA-256 of the received file is {digest.hexdigest()}, but the master "
                 f"reported {sha256}; the file on the master is damaged"
             )
+
+    def _pieces_from(self, path: str, offset: int) -> Iterator[tuple[bytes, bool]]:
+        """Yield the body at `path` from an offset, each piece with whether the body restarted.
+
+        It restarts if the server does not support ranges.
+        """
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        answer = self._request("GET", path, headers=headers)
+        is_restart = offset > 0 and answer.status != HTTPStatus.PARTIAL_CONTENT
+        while piece := self._read(answer, _PIECE_BYTES):
+            yield piece, is_restart
+            is_restart = False
 
     def close(self) -> None:
         """Close the open connection, if there is one."""

@@ -11,6 +11,8 @@ from .errors import ApiError, RefusedError, SettingsError
 POLL_S = 1.0
 """Interval at which a draining node is polled, in seconds."""
 
+_HELD_STATES = ("leased", "running")
+
 
 def all_nodes(master: Master) -> list[Json]:
     """Return all nodes, sorted by name."""
@@ -53,13 +55,12 @@ def remove(master: Master, name: str) -> None:
 
 
 def held_jobs(master: Master, name: str) -> list[str]:
-    """Return the ids of the active jobs of a node."""
+    """Return the ids of the active jobs of a node, also of those that belong to no run."""
     return [
         job["id"]
-        for run in master.pages("/v1/runs")
-        if run["state"] == "running"
-        for job in master.pages("/v1/jobs", {"run": run["id"]})
-        if job["state"] in ("leased", "running") and job["leased_to"] == name
+        for state in _HELD_STATES
+        for job in master.pages("/v1/jobs", {"node": name, "state": state})
+        if job["leased_to"] == name
     ]
 
 

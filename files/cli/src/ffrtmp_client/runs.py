@@ -233,11 +233,14 @@ def active_jobs(jobs: Iterable[Json]) -> list[Json]:
 
 
 def failures(jobs: Iterable[Json]) -> list[Json]:
-    """Return the jobs that have failed or wait for another attempt, each with its last failure."""
+    """Return the jobs that have failed or wait for another attempt, each with its last failure.
+
+    A job that was retried is left out, because the job that retries it counts instead.
+    """
     found = []
     for job in jobs:
         failure = job.get("failure")
-        if not failure or job["state"] == "succeeded":
+        if not failure or job["state"] == "succeeded" or job.get("superseded_by"):
             continue
         found.append(
             {

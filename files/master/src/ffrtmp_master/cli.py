@@ -24,6 +24,7 @@ from ffrtmp_master.store import audit, backup, credentials, migrate
 from ffrtmp_master.store.credentials import CredentialFile, SyncResult
 from ffrtmp_master.store.engine import writing_engine
 from ffrtmp_master.store.errors import RequestError
+from ffrtmp_master.store.migrate import NewerSchemaError
 
 _FAILED = 1
 _BAD_CONFIG = 2
@@ -53,7 +54,7 @@ def main() -> None:
         _COMMANDS[arguments.command](loaded, arguments)
     except config.ConfigError as error:
         _end(str(error), _BAD_CONFIG)
-    except (OperatorError, OSError) as error:
+    except (OperatorError, NewerSchemaError, OSError) as error:
         _end(str(error), _FAILED)
     except DBAPIError as error:
         _end(f"the database {loaded.database_url}: {error.orig}", _FAILED)
@@ -170,6 +171,7 @@ def _check_schema(engine: Engine) -> None:
     with engine.connect() as connection, connection.begin():
         present = migrate.revision(connection)
     engine.dispose()
+    migrate.check_known(present)
     if present != migrate.head():
         raise OperatorError(
             f"the database schema has revision {present or 'none'}, but this release needs "

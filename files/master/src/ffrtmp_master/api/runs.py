@@ -237,7 +237,7 @@ async def cancel_run(request: Call, run_id: FromPath[UUID], services: InjectedSe
     "/v1/runs/{run_id:uuid}/retry",
     guards=[require_role(*permissions.RETRY_RUN)],
     opt=GROWING,
-    responses=problems.document_problems(HTTPStatus.NOT_FOUND),
+    responses=problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
     status_code=HTTPStatus.OK,
 )
 async def retry_run(request: Call, run_id: FromPath[UUID], services: InjectedServices) -> Run:

@@ -6,7 +6,7 @@ from uuid import UUID
 from ffrtmp_shared.models import Run
 from ffrtmp_shared.requirements import Priority
 from ffrtmp_shared.states import JobState
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, Connection, select, update
 
 from ffrtmp_master.queue import leases, transitions
 from ffrtmp_master.queue.claim_order import queue_rank
@@ -65,8 +65,10 @@ def retry_run(work: UnitOfWork, run_id: UUID, by: str, step_s: float) -> Run:
 
     Raises:
         NotFoundError: The run does not exist.
+        ConflictError: Jobs of the run are still being canceled, so a retry would omit them.
     """
     runs.get_run(work.connection, run_id)
+    _check_cancellation(work.connection, run_id)
     found = work.connection.execute(
         select(jobs.c.id)
         .where(
@@ -82,6 +84,20 @@ def retry_run(work: UnitOfWork, run_id: UUID, by: str, step_s: float) -> Run:
     not_superseded = [rows[job_id] for job_id in ids if rows[job_id].superseded_by is None]
     _retry(work, not_superseded, by, step_s)
     return runs.get_run(work.connection, run_id)
+
+
+def _check_cancellation(connection: Connection, run_id: UUID) -> None:
+    pending = (
+        select(jobs.c.id)
+        .where(jobs.c.run_id == run_id, is_held(), jobs.c.cancel_requested)
+        .order_by(jobs.c.id)
+    )
+    found = connection.execute(pending).scalars().all()
+    if found:
+        raise ConflictError(
+            f"{len(found)} jobs of run {run_id} are still being canceled, for example {found[0]}; "
+            "retry the run when they have ended"
+        )
 
 
 def set_priority(work: UnitOfWork, job_id: UUID, priority: Priority, step_s: float) -> None:

@@ -10,7 +10,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from ffrtmp_shared import __version__
 from sqlalchemy import Connection, Engine, text
+
+
+class NewerSchemaError(Exception):
+    """A newer release has migrated the database."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +27,16 @@ class Migrated:
 
 
 def upgrade(engine: Engine) -> Migrated:
-    """Run the missing migrations in one transaction."""
+    """Run the missing migrations in one transaction.
+
+    Raises NewerSchemaError if a newer release has migrated the database.
+    """
     with engine.connect() as connection, _without_foreign_keys(connection), connection.begin():
         if connection.dialect.name != "sqlite":
             # The lock lets masters that are deployed at the same time migrate one after another.
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('ffrtmp migrations'))"))
         before = revision(connection)
+        check_known(before)
         alembic = config()
         alembic.attributes["connection"] = connection
         command.upgrade(alembic, "head")
@@ -72,6 +81,17 @@ def head() -> str:
     if newest is None:
         raise RuntimeError("this installation has no migrations; reinstall the master")
     return newest
+
+
+def check_known(present: str | None) -> None:
+    """Raise NewerSchemaError if a database has a revision that this release does not know."""
+    known = {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
+    if present is not None and present not in known:
+        raise NewerSchemaError(
+            f"this database needs a newer release than {__version__}: its schema has revision "
+            f"{present}, and {__version__} knows revisions up to {head()}. Install the release "
+            "that migrated the database, or restore the backup that was created before"
+        )
 
 
 def config() -> Config:
