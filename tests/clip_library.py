@@ -97,6 +97,11 @@ class Clip:
         return bool(self.definition.get("fast", False))
 
     @property
+    def is_heavy(self) -> bool:
+        """Whether a small computer cannot encode the clip in real time."""
+        return bool(self.definition.get("heavy", False))
+
+    @property
     def width_height(self) -> tuple[int, int]:
         width, _, height = str(self.definition["size"]).partition("x")
         return int(width), int(height)
@@ -109,6 +114,8 @@ class Clip:
             rejected = found["rejected"]
         elif "streams" in found and kind in _STREAMED:
             rejected, failure_class = found["streams"], "source_unreadable"
+        elif "live" in found and kind == "live":
+            rejected, failure_class = found["live"], "source_unreadable"
         return Outcome(
             rejected=rejected,
             failure_class=failure_class,

@@ -39,6 +39,7 @@ def _cases(*, is_fast: bool) -> list[object]:
 
 
 _ALL = [pytest.param(clip, id=clip.id) for clip in _CLIPS]
+_STREAMED = [pytest.param(clip, id=clip.id) for clip in _CLIPS if not clip.is_heavy]
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def test_decode(clip: Clip, ffmpeg: Path, tools: Tools, tmp_path: Path) -> None:
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("clip", _ALL)
+@pytest.mark.parametrize("clip", _STREAMED)
 def test_density(clip: Clip, ffmpeg: Path, tools: Tools, tmp_path: Path) -> None:
     def change(spec: Scenario) -> Scenario:
         density = DensitySettings(window_s=6.0, verify_s=6.0, max_streams=1)
@@ -115,7 +116,7 @@ def test_density(clip: Clip, ffmpeg: Path, tools: Tools, tmp_path: Path) -> None
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("clip", _ALL)
+@pytest.mark.parametrize("clip", _STREAMED)
 def test_live(clip: Clip, ffmpeg: Path, tools: Tools, server: Server, tmp_path: Path) -> None:
     def change(spec: Scenario) -> Scenario:
         return msgspec.structs.replace(spec, kind="live", live=LiveSettings(duration_s=10.0))

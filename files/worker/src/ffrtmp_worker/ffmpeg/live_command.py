@@ -34,6 +34,23 @@ def feed_again(ffmpeg: Path, source: str) -> list[str]:
     return [str(ffmpeg), "-nostdin", "-hide_banner", "-v", "error", *_repeated(source)]
 
 
+def store_feed(ffmpeg: Path, source: str, output: str) -> list[str]:
+    """Return the command that stores what `feed` writes for one repetition of a source."""
+    return [
+        str(ffmpeg), "-nostdin", "-hide_banner", "-v", "error", "-y", *input_guard(), "-i", source,
+        "-map", "0:V:0", "-c", "copy", "-f", "nut", output,
+    ]  # fmt: skip
+
+
+def decode_feed(ffmpeg: Path, feed_name: str) -> list[str]:
+    """Return the command that decodes a stored feed; it fails if a frame is damaged."""
+    return [
+        str(ffmpeg), "-nostdin", "-hide_banner", "-v", "error", "-xerror",
+        "-protocol_whitelist", "file", "-f", "nut", "-i", feed_name,
+        "-map", "0:V:0", "-fps_mode", "passthrough", "-f", "null", "-",
+    ]  # fmt: skip
+
+
 def _repeated(source: str, pace: Sequence[str] = ()) -> list[str]:
     return [
         *input_guard(), *pace, "-stream_loop", "-1", "-i", source,

@@ -41,7 +41,9 @@ def run_density(attempt: Attempt) -> Measurement:
             FailureClass.INVALID_SETTINGS,
             "a scenario of kind density needs encode and density settings",
         )
-    repeated = repeatable_name(attempt, source, attempt.tools.ffmpeg)
+    repeated = repeatable_name(
+        attempt, source, attempt.tools.ffmpeg, max(density.window_s, density.verify_s)
+    )
     source = msgspec.structs.replace(source, name=repeated)
     measured = _DensitySearch(attempt, source, encode, density).run()
     return msgspec.structs.replace(measured, rate_search=rate_search)

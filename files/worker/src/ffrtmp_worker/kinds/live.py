@@ -11,12 +11,12 @@ from ffrtmp_shared.measurement import EncodeMeasurement, Measurement
 from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.errors import AttemptFailedError
-from ffrtmp_worker.ffmpeg import live_command, live_pipeline
+from ffrtmp_worker.ffmpeg import live_command, live_pipeline, process
 from ffrtmp_worker.ffmpeg.live_pipeline import Broadcast, Commands
 from ffrtmp_worker.ffmpeg.progress import ProgressReport
 from ffrtmp_worker.kinds.steps.attempt import ENCODE_LOG_NAME, Attempt
 from ffrtmp_worker.kinds.steps.encode_failures import killed
-from ffrtmp_worker.kinds.steps.preparation import prepare_source
+from ffrtmp_worker.kinds.steps.preparation import SourceClip, deadline_s, prepare_source
 from ffrtmp_worker.kinds.steps.progress_reporter import ProgressReporter
 from ffrtmp_worker.kinds.steps.received_stream import ReceivedStream
 from ffrtmp_worker.kinds.steps.repeatable_source import repeatable_name
@@ -26,6 +26,8 @@ from ffrtmp_worker.measure.host_watch import HostMeasurement
 from ffrtmp_worker.measure.live import MissingDataError
 from ffrtmp_worker.measure.rates import low_fps, rates_fps
 from ffrtmp_worker.measure.rtmp_stat import ServerWatch
+
+_FEED_NAME = "feed.nut"
 
 _NOT_STORED = Unavailable(
     reason="the stream is stored and compared only if the suite sets measure_received"
@@ -45,7 +47,7 @@ def run_live(attempt: Attempt) -> Measurement:
             "this node has no RTMP server to stream to; add a host to the group rtmp_server",
         )
     source = prepare_source(attempt)
-    repeated = repeatable_name(attempt, source, attempt.tools.farm_ffmpeg)
+    repeated = repeatable_name(attempt, source, attempt.tools.farm_ffmpeg, settings.duration_s)
     source = msgspec.structs.replace(source, name=repeated)
     # The name of the folder is unique to the attempt and cannot be guessed.
     url = f"{attempt.tools.rtmp_url}/{attempt.folder.name}"
@@ -89,7 +91,11 @@ def run_live(attempt: Attempt) -> Measurement:
             )
     attempt.check_stop()
     (host,) = hosts
-    _check(stream, memory)
+    try:
+        _check(stream, memory)
+    except AttemptFailedError as error:
+        # The encoder also ends if the packets from the feeder cannot be decoded.
+        raise _feed_failure(attempt, source) or error from error
     try:
         measured = live.measure_live(stream, frame_rate)
     except MissingDataError as error:
@@ -109,6 +115,31 @@ def run_live(attempt: Attempt) -> Measurement:
         provenance=attempt.provenance(source.sha256, commands.encoder, commands.feeder, player),
         live=msgspec.structs.replace(measured, **msgspec.structs.asdict(server.summarize())),
     )
+
+
+def _feed_failure(attempt: Attempt, source: SourceClip) -> AttemptFailedError | None:
+    """Return the error of a source whose packets cannot be decoded as they are fed, or None."""
+    ffmpeg = attempt.tools.farm_ffmpeg
+    for argv in (
+        live_command.store_feed(ffmpeg, source.name, _FEED_NAME),
+        live_command.decode_feed(ffmpeg, _FEED_NAME),
+    ):
+        outcome = process.run_process(
+            argv,
+            cwd=attempt.folder,
+            log=attempt.folder / "feed.log",
+            deadline_s=deadline_s(attempt, source.probe),
+            stop=attempt.is_stopped,
+        )
+        attempt.check_stop()
+        if outcome.stopped_by is None and outcome.exit_code > 0:
+            return AttemptFailedError(
+                FailureClass.SOURCE_UNREADABLE,
+                f"the source cannot be streamed: FFmpeg cannot decode {source.probe.codec} from a "
+                "stream of packets; convert the source to another codec",
+                outcome.log_tail,
+            )
+    return None
 
 
 def _check(stream: Broadcast, memory: MemoryLimit) -> None:

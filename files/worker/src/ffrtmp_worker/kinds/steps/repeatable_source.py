@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 from ffrtmp_shared.failure_classes import FailureClass
+from numpy.typing import NDArray
 
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import process, repetition
@@ -20,17 +21,22 @@ from ffrtmp_worker.kinds.steps.source_check import find_source_failure
 
 _DEADLINE_S = 600.0
 _GAP_SLACK_S = 0.0021
+_FRAMES_OF_DRIFT = 0.4
+_LEAST_RATE = 5
+"""Least frames per second of a stream: with fewer, the lag changes by more from frame to frame than
+in a stream that falls behind."""
 _COPIES = (("mp4", "repeated.mp4"), ("matroska", "repeated.mkv"))
 """Containers of copies: MP4 has exact time stamps, and Matroska supports every codec."""
 
 
-def repeatable_name(attempt: Attempt, source: SourceClip, ffmpeg: Path) -> str:
+def repeatable_name(attempt: Attempt, source: SourceClip, ffmpeg: Path, duration_s: float) -> str:
     """Return the name of the source, or of a copy of its packets if only that can be repeated.
 
     Args:
         attempt: The attempt.
         source: The source.
         ffmpeg: The FFmpeg that will repeat the file.
+        duration_s: The duration of the stream, in seconds.
 
     Raises:
         AttemptFailedError: Neither the source nor a copy can be repeated, or the attempt is to
@@ -41,7 +47,14 @@ def repeatable_name(attempt: Attempt, source: SourceClip, ffmpeg: Path) -> str:
             FailureClass.SOURCE_UNREADABLE,
             "the source cannot be decoded from its begin: its first frame is not a key frame",
         )
-    problem = _problem(attempt, source, ffmpeg, source.name)
+    rate = source.probe.frame_rate
+    if rate < _LEAST_RATE:
+        raise AttemptFailedError(
+            FailureClass.SOURCE_UNREADABLE,
+            f"the source has {float(rate):g} frames a second; a stream needs at least "
+            f"{_LEAST_RATE}, because its lag is measured in frames",
+        )
+    problem = _problem(attempt, source, ffmpeg, source.name, duration_s)
     if not problem:
         return source.name
     check_space(attempt)
@@ -49,7 +62,7 @@ def repeatable_name(attempt: Attempt, source: SourceClip, ffmpeg: Path) -> str:
         copy = msgspec.structs.replace(source, name=name)
         if (
             _copied(attempt, source, container, name)
-            and not _problem(attempt, source, ffmpeg, name)
+            and not _problem(attempt, source, ffmpeg, name, duration_s)
             and find_source_failure(attempt, copy) is None
         ):
             return name
@@ -77,7 +90,9 @@ def _copied(attempt: Attempt, source: SourceClip, container: str, name: str) -> 
     return outcome.stopped_by is None and not outcome.exit_code
 
 
-def _problem(attempt: Attempt, source: SourceClip, ffmpeg: Path, name: str) -> str:
+def _problem(
+    attempt: Attempt, source: SourceClip, ffmpeg: Path, name: str, duration_s: float
+) -> str:
     """Return what is wrong with the time stamps of the repeated file, or ""."""
     packets = _TimeList()
     outcome = process.run_process(
@@ -98,11 +113,23 @@ def _problem(attempt: Attempt, source: SourceClip, ffmpeg: Path, name: str) -> s
             f"{frames} of its frames are displayed, but it has {len(packets.times)} instead of "
             f"{2 * frames} frames when it is read twice"
         )
-    gaps_s = np.diff(np.sort(np.array(packets.times))) * float(packets.unit_s)
-    frame_s = float(1 / source.probe.frame_rate)
+    times_s = np.sort(np.array(packets.times)) * float(packets.unit_s)
+    return _time_problem(times_s, float(source.probe.frame_rate), duration_s)
+
+
+def _time_problem(times_s: NDArray[np.float64], frame_rate: float, duration_s: float) -> str:
+    """Return what is wrong with the times of a file that is read twice, or ""."""
+    frame_s, gaps_s = 1 / frame_rate, np.diff(times_s)
     worst_s = float(gaps_s[np.argmax(np.abs(gaps_s - frame_s))])
-    is_even = abs(worst_s - frame_s) <= _GAP_SLACK_S
-    return "" if is_even else f"two frames are {worst_s:.3f} s apart instead of {frame_s:.3f} s"
+    if abs(worst_s - frame_s) > _GAP_SLACK_S:
+        return f"two frames are {worst_s:.3f} s apart instead of {frame_s:.3f} s"
+    frames = len(times_s) // 2
+    period_s = float(times_s[frames] - times_s[0])
+    # Time stamps in milliseconds shorten each repetition. In the end, two frames would coincide.
+    drift_s = abs(period_s - frames * frame_s) * duration_s / period_s
+    if drift_s > _FRAMES_OF_DRIFT * frame_s:
+        return f"a repetition lasts {period_s:.4f} s instead of {frames * frame_s:.4f} s"
+    return ""
 
 
 class _TimeList:
