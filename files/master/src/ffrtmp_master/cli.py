@@ -22,7 +22,7 @@ from ffrtmp_master.server import serve
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import audit, backup, credentials, migrate
 from ffrtmp_master.store.credentials import CredentialFile, SyncResult
-from ffrtmp_master.store.engine import writing_engine
+from ffrtmp_master.store.engine import encoding_problem, writing_engine
 from ffrtmp_master.store.errors import RequestError
 from ffrtmp_master.store.migrate import NewerSchemaError
 
@@ -93,6 +93,8 @@ def _serve(loaded: Settings, _arguments: argparse.Namespace) -> None:
 def _migrate(loaded: Settings, arguments: argparse.Namespace) -> None:
     engine = _engine(loaded)
     try:
+        with engine.connect() as connection, connection.begin():
+            _check_encoding(connection)
         upgraded = migrate.upgrade(engine)
     finally:
         engine.dispose()
@@ -169,6 +171,7 @@ def _check_files(loaded: Settings) -> None:
 
 def _check_schema(engine: Engine) -> None:
     with engine.connect() as connection, connection.begin():
+        _check_encoding(connection)
         present = migrate.revision(connection)
     engine.dispose()
     migrate.check_known(present)
@@ -177,6 +180,12 @@ def _check_schema(engine: Engine) -> None:
             f"the database schema has revision {present or 'none'}, but this release needs "
             f"{migrate.head()}; run ffrtmp-master migrate first"
         )
+
+
+def _check_encoding(connection: Connection) -> None:
+    problem = encoding_problem(connection)
+    if problem is not None:
+        raise OperatorError(problem)
 
 
 def _print(output: object) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
+from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -32,12 +32,17 @@ def reading_engine(url: str, password: str | None = None) -> Engine:
     """Return an engine with read-only connections. Each transaction reads one snapshot."""
     if url.startswith("sqlite"):
         return _sqlite(url, begin="BEGIN", read_only=True)
-    return _postgresql(
-        url,
-        password,
-        "-c default_transaction_read_only=on -c default_transaction_isolation=repeatable\\ read",
-        pool_pre_ping=True,
-    )
+    engine = _postgresql(url, password, pool_pre_ping=True)
+
+    # These are not options of the connection, because libpq would then take the server for a
+    # replica, to which it does not connect with target_session_attrs=read-write.
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _record: Any) -> None:
+        connection.execute("SET default_transaction_read_only = on")
+        connection.execute("SET default_transaction_isolation = 'repeatable read'")
+        connection.commit()
+
+    return engine
 
 
 def close_connections(engine: Engine) -> None:
@@ -50,6 +55,19 @@ def close_connections(engine: Engine) -> None:
     event.listen(former, "checkin", _close_returned)
     # Connections may have been returned before the listener was added.
     former.dispose()
+
+
+def encoding_problem(connection: Connection) -> str | None:
+    """Return why the encoding of a database is not accepted, or None."""
+    if connection.dialect.name == "sqlite":
+        return None
+    found = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+    if found == "UTF8":
+        return None
+    return (
+        f"the database has the encoding {found}, which cannot store all texts; create a database "
+        "with the encoding UTF8 (createdb --encoding=UTF8 --template=template0)"
+    )
 
 
 @contextmanager
@@ -102,7 +120,7 @@ def pipeline(connection: Connection) -> AbstractContextManager[Any]:
 
 def psycopg_parameters(url: str, password: str | None) -> dict[str, Any]:
     """Return the arguments of `psycopg.connect` for the database at `url`."""
-    return {"conninfo": url, **_connect_args(password, "")}
+    return {"conninfo": url, **_connect_args(url, password, "")}
 
 
 def _close_returned(_: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
@@ -137,24 +155,28 @@ def _sqlite(url: str, *, begin: str, read_only: bool) -> Engine:
     return engine
 
 
-def _postgresql(url: str, password: str | None, options: str, **engine_options: Any) -> Engine:
+def _postgresql(url: str, password: str | None, options: str = "", **engine_options: Any) -> Engine:
     return create_engine(
         url.replace("postgresql://", "postgresql+psycopg://", 1),
         json_serializer=to_json,
         json_deserializer=from_json,
-        connect_args=_connect_args(password, options),
+        connect_args=_connect_args(url, password, options),
         **engine_options,
     )
 
 
-def _connect_args(password: str | None, options: str) -> dict[str, Any]:
+def _connect_args(url: str, password: str | None, options: str) -> dict[str, Any]:
+    # Options in the URL come first, so that they cannot change what the master needs.
+    given = make_url(url).query.get("options", "")
+    own = f"-c timezone=UTC -c DateStyle=ISO {options}"
     arguments: dict[str, Any] = {
         "connect_timeout": _CONNECT_TIMEOUT_S,
         "keepalives_idle": 5,
         "keepalives_interval": 2,
         "keepalives_count": 3,
         "tcp_user_timeout": _TCP_TIMEOUT_MS,
-        "options": f"-c timezone=UTC {options}".strip(),
+        "options": f"{given if isinstance(given, str) else ' '.join(given)} {own}".strip(),
+        "client_encoding": "UTF8",
     }
     # The password is never part of the URL, because error messages contain the URL.
     return arguments if password is None else {**arguments, "password": password}
