@@ -84,6 +84,8 @@ _OWN: dict[str, Rule] = {
     "exporters_node_exporter_versions": Mappings(NODE, VERSION),
     "exporters_results_runs_max": whole(1, 1000),
     "exporters_results_series_max": whole(1, 100_000),
+    # A farm whose workers have not joined yet has no agents.
+    "farm_agents": whole(0, _COUNT_MAX),
     "farm_api_host": FILLED_LINE,
     "farm_exporter_ports": Mappings(WORD, PORT),
     "farm_name": NODE,
