@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleConnectionFailure
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugins" / "action"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "plugins" / "action"))
 import ffrtmp_run_wait
 
 RUN_ID = "019a0000-0000-7000-8000-000000000000"

@@ -12,7 +12,7 @@ from ansible.module_utils.ffrtmp.suite_files import SuiteText, file_problems
 
 from .farm import CLIP, SUITE
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugins" / "action"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "plugins" / "action"))
 import ffrtmp_suite_check
 
 _DIGEST = hashlib.sha256(CLIP).hexdigest()
