@@ -239,6 +239,11 @@ class MasterMachine(Agents, RuleBasedStateMachine):
             self.harness.ok("submitter", "POST", f"/v1/runs/{run_id}/cancel")
             self.model.cancel(self.model.of_run(run_id))
             return
+        if any(job.cancel_requested and not job.is_final for job in self.model.of_run(run_id)):
+            answer = self.harness.call("submitter", "POST", f"/v1/runs/{run_id}/retry", {})
+            assert answer.status_code == 409, answer.text
+            self.event_counts["run retried while jobs were being canceled"] += 1
+            return
         repeated = [
             job
             for job in self.model.of_run(run_id)
