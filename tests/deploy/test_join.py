@@ -4,6 +4,7 @@ The farm has a real master, with whose API the playbooks register the token of t
 """
 
 import io
+import getpass
 import json
 import os
 import re
@@ -110,6 +111,7 @@ class JoinedFarm:
             "farm_ca_file": "{{ farm_secrets_dir }}/pki/ca.pem",
             "farm_workers_join": True,
             "master_config_dir": str(config),
+            "master_user": getpass.getuser(),
             "pki_host_dir": str(config / "pki"),
             "release_install_dir": str(self.folder / "opt"),
         }

@@ -119,6 +119,7 @@ class Site:
     def _add_inventory(self, root: Path) -> None:
         """Add the inventory of the demo, whose master is this computer."""
         (self.folder / "ansible.cfg").symlink_to(root / "ansible.cfg")
+        (self.folder / "plugins").symlink_to(root / "plugins")
         inventory = self.folder / _INVENTORY
         inventory.mkdir(parents=True)
         (inventory / "group_vars").symlink_to(root / _INVENTORY / "group_vars")
