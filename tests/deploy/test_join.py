@@ -3,8 +3,8 @@
 The farm has a real master, with whose API the playbooks register the token of the worker.
 """
 
-import io
 import getpass
+import io
 import json
 import os
 import re
