@@ -234,7 +234,7 @@ def test_the_warm_up_is_not_measured(clip: Path, tools: Tools, tmp_path: Path) -
     assert warmed_up[0] == shlex.join(measured.provenance.argv)
     # FFmpeg was killed, and did not encode the frames that the encoder had already received.
     assert not any("muxing overhead" in line for line in warmed_up)
-    assert "muxing overhead" in (folder / "encode.log").read_text()
+    assert "muxing overhead" in (folder / "ffmpeg.log").read_text()
     assert took_s > measured.encode.wall_s + 0.2
 
 
