@@ -266,7 +266,7 @@ def test_another_build_disagrees_with_the_reason(
     document = _document(done)
     agreements = _agreements(document)
     assert agreements["build"] is Agreement.DISAGREES
-    # The command may differ, too: FFmpeg before 7.1 has no option for the cropping of containers.
+    # The command may differ, too: older builds have no option for the cropping of containers.
     assert agreements["source"] is Agreement.AGREES
     assert "another build" in document.comparisons[0].reason
     assert document.agrees is False
