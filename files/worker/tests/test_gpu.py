@@ -233,6 +233,7 @@ def test_the_energy_of_an_encode_is_exact(driver: Driver) -> None:
     ("begin", "end", "reason"),
     [
         ({"energy": 5000}, {"energy": 4000}, "counters were reset"),
+        ({"energy": 5000}, {"energy": 5000}, "did not change in 0.1 s"),
         ({"temperature": 40}, {"temperature": 40}, "no GPU of this host has an energy counter"),
         ({"energy": 5000}, {"energy": 5000, "lost": 1}, "the NVIDIA driver reports no GPU"),
     ],

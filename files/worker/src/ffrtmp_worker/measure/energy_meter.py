@@ -83,8 +83,14 @@ def _problem(zones_j: Mapping[str, float], duration_s: float) -> str:
     if min(zones_j.values()) < 0:
         return "the energy counters were reset during the measurement"
     # Hypervisors may show counters that never change. A processor always uses energy; of memory,
-    # some processors count nothing.
-    still = [name for name, joules in zones_j.items() if not joules and "dram" not in name]
+    # some processors count nothing. One of several GPUs may be suspended, but not all of them.
+    expected_j = {name: joules for name, joules in zones_j.items() if "dram" not in name}
+    are_all_still = not any(expected_j.values())
+    still = [
+        name
+        for name, joules in expected_j.items()
+        if not joules and (are_all_still or name.startswith("package-"))
+    ]
     return (
         f"the energy counter of {', '.join(still)} did not change in {duration_s:.1f} s"
         if still
