@@ -264,7 +264,10 @@ _SUFFIXES: tuple[tuple[str, Rule], ...] = (
     (r"_master_url|(?<=^master)_url", HTTPS_URL),
     (
         r"_repository(_key)?_url",
-        Texts(rf"(https?|file)://({HOST})?{URL_PATH}", "a URL without user, password and spaces"),
+        # APT accepts files with and without an empty host.
+        Texts(
+            rf"(https?://{HOST}|file:(//)?){URL_PATH}", "a URL without user, password and spaces"
+        ),
     ),
     (r"_(agents|(?<=pki_)hosts|peers|names)", Lists(FILLED_LINE)),
     (r"_node_name|(?<=^join_archive)_node", NODE),

@@ -56,6 +56,7 @@ SOURCE: dict[str, Check] = {
     "characterised_s": between(0.5, 10),
     **dict.fromkeys(("si_mean", "si_max"), between(1, 250)),
     **dict.fromkeys(("ti_mean", "ti_max"), between(0.01, 250)),
+    "header_faults": lambda value: value == [],
 }
 OUTPUT: dict[str, Check] = {
     "codec": lambda value: value in {"h264", "hevc", "av1", "vp9"},
