@@ -295,7 +295,9 @@ _HOST_FILES = re.compile(
     r".*_(file|dir|socket|path|tree|powercap)|worker_(quality_)?ff(mpeg|probe)"
 )
 
-SECRET = re.compile(r".*_(password|secret_key|token|receivers|webhook_url|watchdog_url|write_urls)")
+SECRET = re.compile(
+    r".*_(password|secret_key|token|receivers|webhook_url|watchdog_url|write_urls|database_url)"
+)
 """Names of variables whose values no message shows."""
 
 

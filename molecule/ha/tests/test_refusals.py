@@ -24,7 +24,7 @@ def refused(*arguments: str) -> str:
         ("master_database_url=sqlite:////srv/farm.db", "their state is in SQLite"),
         (
             "master_database_url=postgresql://a:b@192.0.2.1/c",
-            "master_database_url contains a password",
+            "USER@HOST:5432/DATABASE, without a password",
         ),
         ("farm_master_url=https://{master}:8080", "which is one of them"),
     ],
