@@ -93,12 +93,12 @@ class Clip:
 
     @property
     def is_fast(self) -> bool:
-        """Whether a transcode of the clip is part of the tests of normal speed."""
+        """Return whether the tests that are not deep include a transcode of the clip."""
         return bool(self.definition.get("fast", False))
 
     @property
     def is_heavy(self) -> bool:
-        """Whether a small computer cannot encode the clip in real time."""
+        """Return whether encoding the clip in real time needs more than a small computer."""
         return bool(self.definition.get("heavy", False))
 
     @property

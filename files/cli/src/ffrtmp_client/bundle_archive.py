@@ -41,13 +41,12 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
     EOFError,
-    NotImplementedError,
     RuntimeError,
     ValueError,
     struct.error,
     OverflowError,
 )
-"""What zipfile raises for damaged and unsupported files."""
+"""Exceptions of zipfile for damaged, encrypted and unsupported files."""
 
 
 def is_bundle(path: Path) -> bool:

@@ -60,7 +60,7 @@ class EncodeCurves:
 
     @property
     def is_disturbed(self) -> bool:
-        """Whether other load or steal degraded more than half of the repeats."""
+        """Return whether other load or steal degraded more than half of the repeats."""
         return sum(bool(codes & _DISTURBING) for codes in self.degraded) * 2 > self.n
 
 

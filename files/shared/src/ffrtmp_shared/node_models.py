@@ -149,7 +149,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def was_stopped(self) -> bool:
-        """Whether the node is offline after an operator drained it, which is not a failure."""
+        """Return whether the node is offline because an operator drained it."""
         return self.is_draining and self.state is NodeState.OFFLINE
 
 

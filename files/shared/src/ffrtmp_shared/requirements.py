@@ -10,7 +10,7 @@ from ffrtmp_shared.constrained_types import Labels, Name, Word
 from ffrtmp_shared.suite_limits import MAX_CPU_COUNT, MAX_MEMORY_BYTES
 
 WhenUnmet = Literal["wait", "refuse"]
-"""What happens to jobs whose requirements no active node meets: they wait, or are refused."""
+"""Handling of jobs whose requirements no active node meets: they wait, or are refused."""
 
 
 class Priority(StrEnum):

@@ -42,7 +42,7 @@ class Overlap:
 
     @property
     def is_small(self) -> bool:
-        """Whether the difference describes a small part of the curves only."""
+        """Return whether the curves share less than the wanted part of their range."""
         return self.ratio < OVERLAP_WANTED
 
 

@@ -32,7 +32,7 @@ class TableColumn:
 
     @property
     def is_number(self) -> bool:
-        """Whether the column contains numbers."""
+        """Return whether the column contains numbers."""
         return self.decimals is not None or self.digits is not None
 
     def cell(self, row: TableRow) -> str:

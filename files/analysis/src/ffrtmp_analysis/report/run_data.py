@@ -98,7 +98,7 @@ class RunData:
 
     @property
     def empty_reason(self) -> str:
-        """Why the run has no values at all, or an empty text if it has some."""
+        """The reason for a run without values, or an empty text if the run has values."""
         if self.measured_rows:
             return ""
         if self.scenario_results:

@@ -64,7 +64,7 @@ class StoredBatch:
 
     @property
     def is_measured(self) -> bool:
-        """Whether the results are complete."""
+        """Return whether the results are complete."""
         return (self.results / "SHA256SUMS").exists()
 
 
