@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.ffrtmp.encode_curves import read_curves
 from ansible.module_utils.ffrtmp.encoder_differences import difference_lines
 from ansible.module_utils.ffrtmp.rate_distortion import curve
 from ansible.module_utils.ffrtmp.result_files import RunResults
@@ -24,7 +25,7 @@ DISTURBED = {"state": "degraded", "reasons": [{"code": "other-load", "detail": "
 
 
 def _lines(*groups: list[dict[str, Any]]) -> list[str]:
-    return difference_lines([found for group in groups for found in group], {}, 1000)
+    return difference_lines(read_curves(found for group in groups for found in group), 1000)
 
 
 def _both(**changes: Any) -> list[dict[str, Any]]:
@@ -100,10 +101,10 @@ def test_costs_are_compared_in_one_currency() -> None:
         }
         for found in results
     }
-    sentence = difference_lines(results, exported, 1000)[0]
+    sentence = difference_lines(read_curves(results, exported), 1000)[0]
     assert sentence.endswith(" the CPU time and 1.50 times (1.50 to 1.50) the cost.")
     exported[results[0]["id"]]["book_currency"] = "USD"
-    sentence = difference_lines(results, exported, 1000)[0]
+    sentence = difference_lines(read_curves(results, exported), 1000)[0]
     assert sentence.endswith(" Cost is not comparable: the currencies differ.")
 
 

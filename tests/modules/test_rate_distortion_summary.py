@@ -1,6 +1,7 @@
 """Tests of the rate-distortion figures of a run as data."""
 
 import pytest
+from ansible.module_utils.ffrtmp.encode_curves import read_curves
 from ansible.module_utils.ffrtmp.rate_distortion_summary import summarize_rate_distortion
 
 from .rate_results import SVTAV1, X264, results_of
@@ -8,7 +9,7 @@ from .rate_results import SVTAV1, X264, results_of
 
 def test_pairs_have_differences_of_rate_quality_and_other_costs() -> None:
     results = [*results_of("x264", X264), *results_of("svtav1", SVTAV1)]
-    found = summarize_rate_distortion(results)
+    found = summarize_rate_distortion(read_curves(results))
     assert found.quality == "VMAF NEG"
     (pair,) = found.pairs
     assert (pair.reference, pair.tested) == ("x264 medium", "svtav1 8")
@@ -23,7 +24,7 @@ def test_pairs_have_differences_of_rate_quality_and_other_costs() -> None:
 
 def test_the_bit_rate_at_a_quality_is_interpolated_and_never_extrapolated() -> None:
     # With one encoder, the quality is VMAF, which is one point higher than VMAF NEG here.
-    (x264,) = summarize_rate_distortion(results_of("x264", X264)).encodes
+    (x264,) = summarize_rate_distortion(read_curves(results_of("x264", X264))).encodes
     at_80, at_90, at_95 = x264.targets
     assert at_80.value is not None
     assert 484 < at_80.value < 775
@@ -36,7 +37,7 @@ def test_the_bit_rate_at_a_quality_is_interpolated_and_never_extrapolated() -> N
 def test_a_disturbed_encode_has_a_reason_instead_of_the_ratio_of_speeds() -> None:
     verdict = {"state": "degraded", "reasons": [{"code": "other-load", "detail": "a compiler"}]}
     results = [*results_of("x264", X264), *results_of("svtav1", SVTAV1, verdict=verdict)]
-    (pair,) = summarize_rate_distortion(results).pairs
+    (pair,) = summarize_rate_distortion(read_curves(results)).pairs
     assert pair.costs["time_ratio"]["clip"].value is None
     assert pair.costs["time_ratio"]["clip"].reason == (
         "other load or steal degraded most repeats of svtav1 8"
@@ -46,7 +47,7 @@ def test_a_disturbed_encode_has_a_reason_instead_of_the_ratio_of_speeds() -> Non
 
 def test_few_points_have_reasons_instead_of_figures() -> None:
     results = [*results_of("x264", X264[:3]), *results_of("svtav1", SVTAV1)]
-    found = summarize_rate_distortion(results)
+    found = summarize_rate_distortion(read_curves(results))
     (pair,) = found.pairs
     assert pair.rates["clip"].value is None
     assert pair.rates["clip"].reason
@@ -60,11 +61,11 @@ def test_several_sizes_of_an_encoder_have_a_hull() -> None:
         result["scenario"]["encode"] |= {"width": 1280, "height": 720}
     for result in small:
         result["scenario"]["encode"] |= {"width": 640, "height": 360}
-    (found,) = summarize_rate_distortion([*large, *small]).hulls
+    (found,) = summarize_rate_distortion(read_curves([*large, *small])).hulls
     assert found.configuration == "x264 medium"
     assert found.hull.sizes == ("640x360", "1280x720")
 
 
 def test_a_run_without_transcodes_has_no_figures() -> None:
-    found = summarize_rate_distortion([])
+    found = summarize_rate_distortion(read_curves([]))
     assert (found.encodes, found.pairs, found.hulls) == ((), (), ())

@@ -17,7 +17,7 @@ from ffrtmp_analysis.rate_distortion.difference import (
 )
 from ffrtmp_analysis.rate_distortion.piecewise_cubic import akima, pchip
 from ffrtmp_analysis.rate_distortion.quality_target import cost_at
-from ffrtmp_analysis.rate_distortion.student_t import two_sided_quantile
+from ffrtmp_analysis.student_t import two_sided_quantile
 
 REFERENCES = {
     "example 1": (

@@ -11,7 +11,8 @@ from report_results import transcodes
 
 
 def _tables(results: list[dict[str, Any]]) -> RateTables:
-    return rate_tables(summarize_rate_distortion(results), read_curves(results))
+    curves = read_curves(results)
+    return rate_tables(summarize_rate_distortion(curves), curves)
 
 
 def test_the_encode_that_needs_less_bit_rate_is_the_first() -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from .api import Json
 from .encode_curves import (
     COSTS,
     TIME_RATIO,
@@ -15,7 +14,6 @@ from .encode_curves import (
     Place,
     RunCurves,
     find_cost_problem,
-    read_curves,
 )
 from .phrases import counted, listed
 from .rate_distortion.contents import CONTENTS_MIN, MeanCurveDifference, mean_over_contents
@@ -85,17 +83,13 @@ _EXPLANATIONS = {
 }
 
 
-def difference_lines(
-    results: Iterable[Json], exported: Mapping[str, Mapping[str, str]], columns: int
-) -> list[str]:
+def difference_lines(found: RunCurves, columns: int) -> list[str]:
     """Return statements about all pairs of encodes with at least four rate points each.
 
     Args:
-        results: Results as the API returns them.
-        exported: Rows of the master's table of results by the id of the result, with the costs.
+        found: The curves of the run.
         columns: Maximum length of a line.
     """
-    found = read_curves(results, exported)
     pairs = _pairs(found)
     statements = [_statement(pair, found.quality) for pair in pairs[:_STATEMENTS_MAX]]
     texts = [statement.text for statement in statements]

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from .api import Json
-from .encode_curves import EncodeCurves, Place, find_cost_problem, read_curves
+from .encode_curves import EncodeCurves, Place, RunCurves, find_cost_problem
 from .rate_distortion.contents import MeanCurveDifference, mean_over_contents
 from .rate_distortion.convex_hull import Hull, convex_hull
 from .rate_distortion.curve import Curve
@@ -78,19 +77,15 @@ class RateDistortionSummary:
     hulls: tuple[SizeHull, ...]
 
 
-def summarize_rate_distortion(
-    results: Iterable[Json], exported: Mapping[str, Mapping[str, str]] | None = None
-) -> RateDistortionSummary:
+def summarize_rate_distortion(found: RunCurves) -> RateDistortionSummary:
     """Return the rate-distortion figures of a run.
 
     Figures that cannot be computed, for example because there are fewer than four rate points, are
     None, and their `reason` explains it.
 
     Args:
-        results: Results as the API returns them.
-        exported: Rows of the master's table of results by the id of the result, with the costs.
+        found: The curves of the run.
     """
-    found = read_curves(results, exported)
     encodes: list[EncodeRates] = []
     pairs: list[PairDifferences] = []
     hulls: list[SizeHull] = []

@@ -15,7 +15,6 @@ from . import encoder_differences, legend, rate_remarks, results, runs, table
 from .api import Json, Master
 from .bundle_archive import is_bundle, open_bundle
 from .chart_image import render_plots
-from .encode_curves import read_curves
 from .errors import ApiError, SettingsError
 from .folder import Folder
 from .medians import encode_name
@@ -28,7 +27,6 @@ from .report.sections.conditions import frame_rate_hz
 from .report.sections.time_series import select_result
 from .report_rates import rate_tables
 from .result_files import RunResults
-from .saved_results import read_document
 from .stored_files import REPORT_NAME, StoredFiles, directory_files
 
 ReadArtifact = Callable[[Json, str], bytes]
@@ -83,7 +81,7 @@ def report_of(
             precision=read.precision,
             statements=[
                 *table.find_findings(rows),
-                *encoder_differences.difference_lines(read.results, read.exported, _COLUMNS),
+                *encoder_differences.difference_lines(read.curves, _COLUMNS),
             ],
             remarks=[
                 *rate_remarks.remark_lines(read.results, _COLUMNS),
@@ -92,8 +90,8 @@ def report_of(
             failures=failures,
             figure_reasons=legend.figure_reasons(read.results, read.exported),
             rates=rate_tables(
-                summarize_rate_distortion(read.results, read.exported),
-                read_curves(read.results, read.exported),
+                summarize_rate_distortion(read.curves),
+                read.curves,
             ),
             series=_time_series(read.results, read_artifact),
         )
@@ -136,7 +134,7 @@ def saved_report(path: Path, read: RunResults) -> Report:
             )
             return report_of(
                 read,
-                str(read_document(path).get("farm") or ""),
+                read.farm_name,
                 failures,
                 lambda result, name: files.read(
                     results.artifact_path(result, name), _FILE_MAX_BYTES

@@ -5,12 +5,14 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
 
 from . import encoder_differences, legend, medians, rate_remarks, results, runs, table
 from .api import Json, Master
+from .encode_curves import RunCurves, read_curves
 from .errors import CorruptError, RefusedError
 from .folder import Folder
 from .phrases import listed
@@ -36,6 +38,7 @@ class RunResults:
         precision: The precision of the medians, as the API returns it.
         columns: The columns of the exported table.
         exported: The rows of the exported table by the id of the result.
+        farm_name: The name of the farm, if it was saved with the results.
     """
 
     run: Json
@@ -43,11 +46,17 @@ class RunResults:
     precision: Json
     columns: Sequence[str]
     exported: Mapping[str, Mapping[str, str]]
+    farm_name: str = ""
 
     @property
     def rows(self) -> list[dict[str, Any]]:
         """The medians over repeats, one row for each node, scenario and FFmpeg build."""
         return medians.median_rows(self.results, self.precision["medians"], self.exported)
+
+    @cached_property
+    def curves(self) -> RunCurves:
+        """The rate-distortion curves of the encodes."""
+        return read_curves(self.results, self.exported)
 
     @property
     def is_complete(self) -> bool:
@@ -70,7 +79,7 @@ class RunResults:
         )
         lines = [
             table.render(self.rows, remarks, columns),
-            *encoder_differences.difference_lines(self.results, self.exported, columns),
+            *encoder_differences.difference_lines(self.curves, columns),
             *rate_remarks.remark_lines(self.results, columns),
             *(
                 line

@@ -54,6 +54,7 @@ def read_saved_results(path: Path) -> RunResults:
         precision=document["precision"],
         columns=columns,
         exported=exported,
+        farm_name=str(document.get("farm") or ""),
     )
 
 

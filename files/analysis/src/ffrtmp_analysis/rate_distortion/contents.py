@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..student_t import two_sided_quantile
 from .difference import CurveDifference
-from .student_t import two_sided_quantile
 from .uncertainty import CONFIDENCE
 
 CONTENTS_MIN = 4

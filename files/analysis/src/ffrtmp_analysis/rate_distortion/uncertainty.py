@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..student_t import two_sided_quantile
 from .curve import Curve, RatePoint
 from .piecewise_cubic import POINTS_MIN
-from .student_t import two_sided_quantile
 
 CONFIDENCE = 0.95
 

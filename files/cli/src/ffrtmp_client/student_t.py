@@ -1,0 +1,1 @@
+../../../analysis/src/ffrtmp_analysis/student_t.py

@@ -1,0 +1,1 @@
+../../files/analysis/src/ffrtmp_analysis/student_t.py
