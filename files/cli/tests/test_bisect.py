@@ -177,7 +177,12 @@ def _result(name: str, repeat: int, kbps: float, **verdict: Any) -> dict[str, An
     return {
         "node": "local",
         "repeat": repeat,
-        "scenario": {"name": name},
+        "scenario": {
+            "name": name,
+            "kind": "transcode",
+            "source": {"name": name.partition("/")[0]},
+            "encode": {"encoder": "libx264", "rate": {"crf": 23}},
+        },
         "measurement": found,
     }
 
