@@ -5,7 +5,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.models import Result, RunRequest
+from repetition import repeated
 
 from bench.master import Master
 
@@ -134,20 +134,8 @@ class Worker:
     @contextmanager
     def polled(self) -> Iterator[None]:
         """Poll the master within the context as often as `measure` does."""
-        stop = threading.Event()
-
-        def poll() -> None:
-            with self._client() as client:
-                while not stop.wait(_POLL_S):
-                    client.run_page()
-
-        thread = threading.Thread(target=poll)
-        thread.start()
-        try:
+        with self._client() as client, repeated(client.run_page, pause_s=_POLL_S):
             yield
-        finally:
-            stop.set()
-            thread.join()
 
     def _client(self) -> MasterClient:
         return MasterClient(

@@ -1,6 +1,5 @@
 """Agent of the farm on which the commands of a page run."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +8,7 @@ from ffrtmp_shared.attempt_models import Progress
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.models import Role
 from measurement_factory import measurement
+from repetition import repeated
 
 from .conftest import Site
 
@@ -16,23 +16,16 @@ from .conftest import Site
 @contextmanager
 def working(site: Site) -> Iterator[None]:
     """Let an agent of worker1 work on the jobs until the end of the context."""
-    ended = threading.Event()
+    token = site.token(Role.AGENT)
+    with MasterClient(site.master.url, token, site.master.ca_file) as client:
 
-    def loop() -> None:
-        token = site.token(Role.AGENT)
-        with MasterClient(site.master.url, token, site.master.ca_file) as client:
-            while not ended.is_set():
-                claim = client.claim(ClaimRequest(node="worker1", slot=1, wait_s=0.5))
-                if claim is not None:
-                    _work(client, claim)
+        def claim_and_work() -> None:
+            claim = client.claim(ClaimRequest(node="worker1", slot=1, wait_s=0.5))
+            if claim is not None:
+                _work(client, claim)
 
-    thread = threading.Thread(target=loop)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+        with repeated(claim_and_work):
+            yield
 
 
 def _work(client: MasterClient, claim: Claim) -> None:

@@ -3,7 +3,6 @@
 import io
 import json
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from ffrtmp_cli import __main__
 from ffrtmp_cli.profiles import Profile, Profiles, write_profiles
 from jsonschema import Draft202012Validator
 from modules.farm import Agent, Farm
+from repetition import repeated
 
 __all__ = ["template_file"]
 
@@ -125,20 +125,15 @@ def agent(farm: Farm) -> Iterator[Agent]:
 @contextmanager
 def working(farm: Farm, work: Callable[[Agent, Any], None] = Agent.succeed) -> Iterator[None]:
     """Let an agent of worker1 work on every job until the end of the context."""
-    ended = threading.Event()
     agent = farm.agent()
 
-    def loop() -> None:
-        while not ended.is_set():
-            claim = agent.try_claim()
-            if claim is not None:
-                work(agent, claim)
+    def claim_and_work() -> None:
+        claim = agent.try_claim()
+        if claim is not None:
+            work(agent, claim)
 
-    thread = threading.Thread(target=loop)
-    thread.start()
     try:
-        yield
+        with repeated(claim_and_work):
+            yield
     finally:
-        ended.set()
-        thread.join()
         agent.client.close()

@@ -1,15 +1,10 @@
-"""Tests of adaptive repeats, which continue until medians are precise, and of control encodes."""
+"""Tests of adaptive repeats, which continue until medians are precise."""
 
-import random
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
-from itertools import count
 from typing import Any
 
-import msgspec
 import pytest
 from databases import only
-from ffrtmp_master.runs import control_encodes
 from ffrtmp_master.runs.confidence_interval import interval_of_median, repeats_needed
 from ffrtmp_master.runs.interim_looks import plan_looks
 from ffrtmp_master.store.schema import runs
@@ -19,60 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 
+from .adaptive_runs import measured, noisy, rounds, steady, very_noisy, work
+
 _PRECISE = "precision: {interval: 0.05, max_repeats: 12}\n"
-
-
-def measured(harness: Any, speed: float, verdict: str = "valid") -> Any:
-    document = msgspec.to_builtins(harness.measurement())
-    document["encode"]["speed"] = speed
-    document["verdict"] = {"state": verdict, "reasons": []}
-    return document
-
-
-def work(
-    harness: Any, speeds: dict[str, Any], node: str = "worker1", verdict: str = "valid"
-) -> list[str]:
-    """Complete all jobs that a node can claim, and return the names of their scenarios in order."""
-    done = []
-    while (claim := harness.claim(node)) is not None:
-        name = claim["job"]["scenario"]["name"]
-        speed = next(speeds[name]) if name in speeds else 1.0
-        # The duration of a job must not be zero.
-        harness.clock.advance(10)
-        assert harness.heartbeat(claim, node).is_success
-        harness.clock.advance(10)
-        assert harness.result(claim, node, measurement=measured(harness, speed, verdict)).is_success
-        done.append(name)
-    return done
-
-
-def steady(value: float = 2.0) -> Any:
-    while True:
-        yield value
-
-
-def noisy(first: int = 1) -> Any:
-    """Yield two speeds alternately. Their interval is wider than 5 %, but not out of reach."""
-    for number in count(first):
-        yield (1.88, 2.12)[number % 2]
-
-
-def very_noisy() -> Any:
-    chance = random.Random(1)  # noqa: S311 - not a secret
-    while True:
-        yield chance.uniform(1.0, 3.0)
-
-
-def rounds(harness: Any, speeds: dict[str, Any]) -> list[list[str]]:
-    """Complete all jobs and run maintenance, repeatedly until maintenance does not add jobs.
-
-    Returns the names of the completed scenarios for each round.
-    """
-    found = []
-    while done := work(harness, speeds):
-        found.append(done)
-        harness.run_maintenance()
-    return found
 
 
 def test_a_steady_scenario_is_repeated_until_it_has_an_interval(ready_harness: Any) -> None:
@@ -265,46 +209,6 @@ def test_each_node_has_separate_repeats(ready_harness: Any) -> None:
     assert ready_harness.run_now(run["id"])["unsettled_nodes"] == ["worker1"]
 
 
-def test_a_control_encode_begins_and_ends_a_run(ready_harness: Any) -> None:
-    ready_harness.register("worker2", "libx265")
-    run = ready_harness.run(ready_harness.suite(repeats=2, more="control: true\n"))
-    # A node that does not have the encoder of the control encode gets no control encodes.
-    assert run["unsettled_nodes"] == ["worker1"]
-    assert run["counts"]["queued"] == 3
-    speeds = {SCENARIO.name: iter([4.0, 3.0])}
-    found = rounds(ready_harness, speeds)
-    assert found == [[SCENARIO.name, "clip/libx264/1000k", "clip/libx264/1000k"], [SCENARIO.name]]
-    now = ready_harness.run_now(run["id"])
-    assert (now["state"], now["counts"]["succeeded"]) == ("succeeded", 4)
-    (drift,) = ready_harness.ok("viewer", "GET", f"/v1/runs/{run['id']}/precision")["drifts"]
-    assert drift == {
-        "node": "worker1",
-        "n": 2,
-        "first_speed": 4.0,
-        "last_speed": 3.0,
-        "ratio": 0.75,
-        # The history of the node is too short for a range.
-        "is_unusual": False,
-        "low": None,
-        "high": None,
-    }
-
-
-def test_a_long_run_has_intermediate_control_encodes(ready_harness: Any) -> None:
-    run = ready_harness.run(ready_harness.suite(repeats=4, more="control: true\n"))
-    first, second = ready_harness.claim("worker1"), None
-    assert ready_harness.result(first).is_success
-    second = ready_harness.claim("worker1")
-    ready_harness.clock.advance(control_encodes.EVERY.total_seconds() + 1)
-    ready_harness.run_maintenance()
-    # The lease of the second job has expired. The control encode must precede its next attempt.
-    assert second is not None
-    assert ready_harness.run_now(run["id"])["counts"]["queued"] >= 3
-    ready_harness.clock.advance(60)
-    ready_harness.register("worker1")
-    assert ready_harness.claim("worker1")["job"]["scenario"]["name"] == SCENARIO.name
-
-
 def test_a_restarted_master_continues_the_repeats(ready_harness: Any) -> None:
     run = ready_harness.run(ready_harness.suite(repeats=3, more=_PRECISE))
     work(ready_harness, {})
@@ -430,7 +334,3 @@ def test_precision_requires_placement_each(ready_harness: Any, more: str) -> Non
     answer = ready_harness.call("submitter", "POST", "/v1/runs", body)
     assert answer.status_code == 422
     assert "placement each" in answer.text
-
-
-def test_control_encodes_are_six_hours_apart() -> None:
-    assert timedelta(hours=6) == control_encodes.EVERY

@@ -4,11 +4,11 @@ import ctypes
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -23,6 +23,7 @@ from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.measure.energy_meter import EnergyMeter
 from ffrtmp_worker.measure.nvml import Nvml
 from prometheus_client import CollectorRegistry, generate_latest
+from repetition import repeated
 
 from .conftest import attempt, scenario
 
@@ -254,22 +255,10 @@ def test_unavailable_energy_has_a_reason(
 @contextmanager
 def consuming_energy(driver: Driver) -> Iterator[None]:
     """Let the GPU use 50 W within the context, a joule at a time."""
-    over = threading.Event()
-
-    def consume() -> None:
-        used_mj = 0
-        while not over.wait(0.02):
-            used_mj += 1000
-            driver.load({"energy": used_mj})
-
+    used_mj = count(1000, 1000)
     driver.load({"energy": 0})
-    thread = threading.Thread(target=consume)
-    thread.start()
-    try:
+    with repeated(lambda: driver.load({"energy": next(used_mj)}), pause_s=0.02):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 @pytest.mark.slow
