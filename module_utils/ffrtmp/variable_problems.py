@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from .variable_types import ValueTypeError, converted, shown
 from .variable_values import LINE, Lists
 
 _SIMILAR = 0.85
+_USER_INFORMATION = re.compile(r"://[^/@\s]*@")
+"""User and password in a URL."""
 
 
 def value_problems(
@@ -63,7 +66,7 @@ def described(name: str, value: Any, *, is_secret: bool = False) -> str:
         return "empty"
     if is_secret or SECRET.fullmatch(name):
         return "set to a value that is not shown here"
-    return shown(value)
+    return _USER_INFORMATION.sub("://...@", shown(value))
 
 
 def _is_word(value: Any) -> bool:

@@ -301,6 +301,13 @@ def test_no_message_shows_a_secret() -> None:
         assert "SECRET" not in str(found)
 
 
+@pytest.mark.parametrize("name", [name for name in TEXTS if "_url" in name])
+@pytest.mark.parametrize("scheme", ["https", "postgresql", "rtmp", "ftp"])
+def test_no_message_shows_the_password_in_a_url(name: str, scheme: str) -> None:
+    for value in (f"{scheme}://user:m4rk3d@host/x", f"{scheme}://:m4rk3d@ho st/x"):
+        assert not any("m4rk3d" in problem for problem in problems(name, value))
+
+
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: order.lower)
 def test_values_that_contradict_each_other_are_refused(order: Any) -> None:
     default = OPTIONS[order.upper]["default"]
