@@ -10,6 +10,7 @@ from ffrtmp_client.api import Master
 from ffrtmp_client.errors import ApiError
 from ffrtmp_client.result_files import read_results
 from ffrtmp_client.saved_results import read_saved_results
+from ffrtmp_client.stored_files import REPORT_NAME
 
 from ffrtmp_cli.connection import connectable
 from ffrtmp_cli.errors import CommandError, ExitCode
@@ -18,8 +19,6 @@ from ffrtmp_cli.name_completion import complete_runs
 from ffrtmp_cli.output import json_output
 from ffrtmp_cli.output_file import open_output
 from ffrtmp_cli.run_selection import LAST, select_run
-
-_NAME = "report.html"
 
 
 class ReportDocument(
@@ -72,8 +71,7 @@ def command(
     """Write the report on a run as one HTML file.
 
     DIRECTORY is that of the results of a run, or a bundle of ffrtmp export; it is read without a
-    farm. RUN is the id of a run
-    of the farm, the end of the id, or last.
+    farm. RUN is the id of a run of the farm, the end of the id, or last.
 
     The file needs no network and no scripts. It begins with the findings, and it names what was
     not measured, with the reasons.
@@ -105,7 +103,7 @@ def command(
         page = report_page(report)
     except ApiError as error:
         raise CommandError(str(error)) from error
-    file = output or str(folder / _NAME)
+    file = output or str(folder / REPORT_NAME)
     _write(file, page)
     if markdown is not None:
         _write(markdown, markdown_text(report).encode())
